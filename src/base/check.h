@@ -13,9 +13,9 @@ namespace vexact {
 }  // namespace vexact
 
 // VX_CHECK(condition) or VX_CHECK(condition, "what was expected"). Active in every build.
-#define VX_CHECK(condition, ...)                                                        \
-  (static_cast<bool>(condition)                                                         \
-       ? static_cast<void>(0)                                                           \
+#define VX_CHECK(condition, ...) \
+  (static_cast<bool>(condition)  \
+       ? static_cast<void>(0)    \
        : ::vexact::CheckFailed(__FILE__, __LINE__, #condition, std::string_view{__VA_ARGS__}))
 
 #endif  // VEXACT_BASE_CHECK_H_

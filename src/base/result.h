@@ -45,7 +45,7 @@ struct Error {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}    // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool ok() const { return state_.index() == 0; }
@@ -110,11 +110,11 @@ Error Unsupported(fmt::format_string<Args...> format, Args&&... args) {
 #define VX_CONCAT_INNER(a, b) a##b
 #define VX_CONCAT(a, b) VX_CONCAT_INNER(a, b)
 
-#define VX_RETURN_IF_ERROR(expression)                           \
-  do {                                                           \
-    if (auto vx_status = (expression); !vx_status.ok()) {        \
-      return vx_status.error();                                  \
-    }                                                            \
+#define VX_RETURN_IF_ERROR(expression)                    \
+  do {                                                    \
+    if (auto vx_status = (expression); !vx_status.ok()) { \
+      return vx_status.error();                           \
+    }                                                     \
   } while (false)
 
 #define VX_ASSIGN_OR_RETURN(declaration, expression) \

@@ -62,9 +62,8 @@ void ThreadPool::WorkerMain() {
   uint64_t last_generation = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
-    work_.wait(lock, [&] {
-      return stopping_ || (loop_ != nullptr && generation_ != last_generation);
-    });
+    work_.wait(lock,
+               [&] { return stopping_ || (loop_ != nullptr && generation_ != last_generation); });
     if (stopping_) return;
     last_generation = generation_;
     Loop* const loop = loop_;

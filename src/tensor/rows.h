@@ -31,8 +31,7 @@ struct Rows {
   }
 
   operator Rows<const T>() const  // NOLINT: implicit, like T* to const T*
-    requires(!std::is_const_v<T>)
-  {
+      requires(!std::is_const_v<T>) {
     return Rows<const T>(data, rows, cols, stride);
   }
 };

@@ -1,0 +1,50 @@
+// Rotary position embedding (Su et al., 2021) in the rotate_half order, applied to q and k.
+//
+// Arithmetic: docs/numerics.md, rope. Invariance: a head depends on its own values and position.
+#ifndef VEXACT_KERNELS_ROPE_ROPE_H_
+#define VEXACT_KERNELS_ROPE_ROPE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "numerics/bf16.h"
+#include "tensor/rows.h"
+#include "tensor/stream.h"
+
+namespace vexact {
+
+enum class RopeScaling { kNone, kLinear, kLlama3 };
+
+struct RopeConfig {
+  int64_t rotary_dim = 0;  // d, even; == head_dim in every family here
+  double theta = 10000.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;                      // llama3
+  double high_freq_factor = 4.0;                     // llama3
+  double original_max_position_embeddings = 8192.0;  // llama3
+};
+
+// Cosines and sines of positions [0, max_positions), each [max_positions, rotary_dim / 2] in bf16.
+// Built on the host, in double, once for a model; every backend reads these words.
+struct RopeTable {
+  int64_t max_positions = 0;
+  int64_t half = 0;  // rotary_dim / 2
+  std::vector<bf16> cos;
+  std::vector<bf16> sin;
+};
+RopeTable BuildRopeTable(const RopeConfig& config, int64_t max_positions);
+
+struct RopeArgs {
+  Rows<bf16> x;              // [tokens, heads * head_dim], rotated in place
+  int64_t head_dim;          // == 2 * table->half
+  const int32_t* positions;  // [tokens], each in [0, table->max_positions)
+  const RopeTable* table;
+};
+
+void RopeReference(const RopeArgs& args, Stream& stream);
+void RopeCpu(const RopeArgs& args, Stream& stream);
+
+}  // namespace vexact
+
+#endif  // VEXACT_KERNELS_ROPE_ROPE_H_
