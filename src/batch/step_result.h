@@ -1,0 +1,28 @@
+// StepResult: what one step found out, in the order of its plan's sequences.
+#ifndef VEXACT_BATCH_STEP_RESULT_H_
+#define VEXACT_BATCH_STEP_RESULT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "request/request.h"
+
+namespace vexact {
+
+struct SequenceResult {
+  TokenLogprob drawn;                 // meaningful if the sequence draws and fault is empty
+  std::vector<TokenLogprob> targets;  // of the plan's targets, in order of position
+  // Why the sequence fails (a logit, a K or a V that is not finite; nothing allowed), or empty.
+  std::string fault;
+};
+
+struct StepResult {
+  int64_t step = 0;
+  std::vector<SequenceResult> sequences;
+  double milliseconds = 0.0;  // from launch to the last result
+};
+
+}  // namespace vexact
+
+#endif  // VEXACT_BATCH_STEP_RESULT_H_

@@ -1,0 +1,47 @@
+// A client's request and what it gets back.
+#ifndef VEXACT_REQUEST_REQUEST_H_
+#define VEXACT_REQUEST_REQUEST_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "request/sampling_params.h"
+
+namespace vexact {
+
+using RequestId = int64_t;
+
+struct Request {
+  std::string prompt;  // used if prompt_token_ids is absent
+  std::optional<std::vector<int32_t>> prompt_token_ids;
+  // Score: log-probabilities of these tokens after the prompt, in one prefill; nothing is drawn.
+  std::optional<std::vector<int32_t>> completion_token_ids;
+  SamplingParams sampling;
+  std::string cache_salt;  // requests of different salts share no cached block
+  double timeout_s = 0.0;  // 0: none
+};
+
+struct TopLogprob {
+  int32_t token_id = 0;
+  float logprob = 0.0f;
+};
+
+// What is reported about one token.
+struct TokenLogprob {
+  int32_t token_id = 0;
+  float logprob = 0.0f;         // -inf for a token that processing dropped
+  int32_t rank = 0;             // 1 is the most likely; ties by lower id
+  std::vector<TopLogprob> top;  // the k most likely, finite ones only
+};
+
+enum class FinishReason { kNone, kStop, kLength, kAbort, kTimeout, kError };
+
+// "", "stop", "length", "abort", "timeout", "error".
+std::string_view FinishReasonName(FinishReason reason);
+
+}  // namespace vexact
+
+#endif  // VEXACT_REQUEST_REQUEST_H_
