@@ -1,4 +1,4 @@
-// A client's request and what it gets back.
+// A client's request, and the words in which it is answered (output.h holds the answer).
 #ifndef VEXACT_REQUEST_REQUEST_H_
 #define VEXACT_REQUEST_REQUEST_H_
 
@@ -21,7 +21,10 @@ struct Request {
   std::optional<std::vector<int32_t>> completion_token_ids;
   SamplingParams sampling;
   std::string cache_salt;  // requests of different salts share no cached block
-  double timeout_s = 0.0;  // 0: none
+  double timeout_s = 0.0;  // 0: the engine's request_timeout_s
+  // What the seed of a request without one is drawn from, beside the engine's seed; none: its
+  // RequestId. A client that numbers its requests keeps their seeds in any order of arrival.
+  std::optional<int64_t> index;
 };
 
 struct TopLogprob {
