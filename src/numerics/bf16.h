@@ -5,6 +5,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "numerics/host_device.h"
+
 namespace vexact {
 
 // Storage only: arithmetic happens in fp32 after FloatFromBf16.
@@ -13,12 +15,12 @@ struct bf16 {  // NOLINT(readability-identifier-naming): the type's name in the 
   friend bool operator==(bf16, bf16) = default;
 };
 
-inline float FloatFromBf16(bf16 x) {
+VX_HOST_DEVICE inline float FloatFromBf16(bf16 x) {
   return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
 }
 
 // Rounds to nearest, ties to even; every NaN becomes 0x7fff.
-inline bf16 Bf16FromFloat(float x) {
+VX_HOST_DEVICE inline bf16 Bf16FromFloat(float x) {
   const uint32_t word = std::bit_cast<uint32_t>(x);
   if ((word & 0x7fffffffu) > 0x7f800000u) return bf16{0x7fff};
   return bf16{static_cast<uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16)};
