@@ -1,0 +1,190 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace vexact {
+namespace {
+
+void Norm(const DecoderStep& step, Rows<const bf16> x, const VectorWeight& weight, Rows<bf16> y) {
+  step.backend.RmsNorm({.x = x,
+                        .weight = weight.data(),
+                        .group = weight.size,
+                        .eps = step.config.rms_norm_eps,
+                        .y = y},
+                       step.stream);
+}
+
+// out = down(silu(gate) * up) of x; `rows` of the workspace's MLP buffers are used.
+void Mlp(const LinearWeight& gate_up_weight, const LinearWeight& down, const DecoderStep& step,
+         Rows<const bf16> x, Rows<bf16> out) {
+  const int64_t intermediate = down.in_features;
+  const Rows<bf16> gate_up = step.workspace.GateUp(x.rows);
+  const Rows<bf16> activated = step.workspace.Activated(x.rows);
+  step.backend.Linear({.x = x, .weight = &gate_up_weight, .y = gate_up}, step.stream);
+  step.backend.SiluMul({.gate = gate_up.Columns(0, intermediate),
+                        .up = gate_up.Columns(intermediate, 2 * intermediate),
+                        .y = activated},
+                       step.stream);
+  step.backend.Linear({.x = activated, .weight = &down, .y = out}, step.stream);
+}
+
+void AddToHidden(const DecoderStep& step, Rows<const bf16> branch) {
+  step.backend.Residual({.a = step.hidden, .b = branch, .y = step.hidden}, step.stream);
+}
+
+}  // namespace
+
+Result<Workspace> Workspace::Create(const ModelConfig& config, const Backend& backend,
+                                    int64_t max_tokens, int64_t max_logit_rows) {
+  Workspace workspace;
+  workspace.max_tokens_ = max_tokens;
+  workspace.max_logit_rows_ = max_logit_rows;
+  workspace.hidden_ = config.hidden_size;
+  workspace.attended_cols_ = int64_t{config.num_heads} * config.head_dim;
+  workspace.qkv_cols_ = (int64_t{config.num_heads} + 2 * config.num_kv_heads) * config.head_dim;
+  const bool is_moe = config.moe.num_experts > 0;
+  workspace.intermediate_ = is_moe ? config.moe.moe_intermediate_size : config.intermediate_size;
+  workspace.num_experts_ = config.moe.num_experts;
+  workspace.top_k_ = config.moe.num_experts_per_tok;
+
+  struct Allocation {
+    Buffer* buffer;
+    int64_t rows;
+    int64_t row_bytes;
+  };
+  constexpr int64_t kBf16 = sizeof(bf16);
+  const int64_t routed = max_tokens * workspace.top_k_;
+  const Allocation allocations[] = {
+      {&workspace.normed_, max_tokens, workspace.hidden_ * kBf16},
+      {&workspace.branch_, max_tokens, workspace.hidden_ * kBf16},
+      {&workspace.qkv_, max_tokens, workspace.qkv_cols_ * kBf16},
+      {&workspace.attended_, max_tokens, workspace.attended_cols_ * kBf16},
+      {&workspace.gate_up_, max_tokens, 2 * workspace.intermediate_ * kBf16},
+      {&workspace.activated_, max_tokens, workspace.intermediate_ * kBf16},
+      {&workspace.final_normed_, max_logit_rows, workspace.hidden_ * kBf16},
+      {&workspace.expert_inputs_, routed, workspace.hidden_ * kBf16},
+      {&workspace.expert_outputs_, routed, workspace.hidden_ * kBf16},
+      {&workspace.router_scores_, max_tokens,
+       workspace.num_experts_ * static_cast<int64_t>(sizeof(float))},
+      {&workspace.route_ids_, routed, sizeof(int32_t)},
+      {&workspace.route_weights_, routed, sizeof(float)},
+  };
+  for (const Allocation& allocation : allocations) {
+    VX_ASSIGN_OR_RETURN(*allocation.buffer,
+                        backend.Allocate(allocation.rows * allocation.row_bytes));
+  }
+  return workspace;
+}
+
+Rows<float> Workspace::RouterScores(int64_t rows) const {
+  return Rows<float>(router_scores_.as<float>(), rows, num_experts_);
+}
+Rows<int32_t> Workspace::RouteIds(int64_t rows) const {
+  return Rows<int32_t>(route_ids_.as<int32_t>(), rows, top_k_);
+}
+Rows<float> Workspace::RouteWeights(int64_t rows) const {
+  return Rows<float>(route_weights_.as<float>(), rows, top_k_);
+}
+
+void AttentionBlock(const LayerWeights& layer, const DecoderStep& step) {
+  const Backend& backend = step.backend;
+  const ForwardInputs& inputs = step.inputs;
+  const int64_t tokens = inputs.num_tokens;
+  const int64_t head_dim = step.config.head_dim;
+  const int64_t q_cols = step.config.num_heads * head_dim;
+  const int64_t kv_cols = step.config.num_kv_heads * head_dim;
+
+  const Rows<bf16> normed = step.workspace.Normed(tokens);
+  Norm(step, step.hidden, layer.input_norm, normed);
+
+  const Rows<bf16> qkv = step.workspace.Qkv(tokens);
+  backend.Linear({.x = normed, .weight = &layer.qkv, .bias = layer.qkv_bias.data(), .y = qkv},
+                 step.stream);
+  const Rows<bf16> q = qkv.Columns(0, q_cols);
+  const Rows<bf16> k = qkv.Columns(q_cols, q_cols + kv_cols);
+  const Rows<bf16> v = qkv.Columns(q_cols + kv_cols, q_cols + 2 * kv_cols);
+  if (layer.q_norm.size > 0) Norm(step, q, layer.q_norm, q);
+  if (layer.k_norm.size > 0) Norm(step, k, layer.k_norm, k);
+  for (const Rows<bf16>& rotated : {q, k}) {
+    backend.Rope(
+        {.x = rotated, .head_dim = head_dim, .positions = inputs.positions, .table = &step.rope},
+        step.stream);
+  }
+  backend.KvWrite(
+      {.k = k, .v = v, .slots = inputs.kv_slots, .kv = step.kv, .row_faults = inputs.row_faults},
+      step.stream);
+
+  const Rows<bf16> attended = step.workspace.Attended(tokens);
+  backend.Attention({.q = q,
+                     .y = attended,
+                     .num_heads = step.config.num_heads,
+                     .kv = step.kv,
+                     .num_sequences = inputs.num_sequences,
+                     .query_start = inputs.query_start,
+                     .context_len = inputs.context_len,
+                     .block_tables = inputs.block_tables,
+                     .block_table_stride = inputs.block_table_stride},
+                    step.stream);
+  const Rows<bf16> branch = step.workspace.Branch(tokens);
+  backend.Linear({.x = attended, .weight = &layer.o, .y = branch}, step.stream);
+  AddToHidden(step, branch);
+}
+
+void DenseMlpBlock(const LayerWeights& layer, const DecoderStep& step) {
+  const Rows<bf16> normed = step.workspace.Normed(step.inputs.num_tokens);
+  const Rows<bf16> branch = step.workspace.Branch(step.inputs.num_tokens);
+  Norm(step, step.hidden, layer.post_attention_norm, normed);
+  Mlp(layer.gate_up, layer.down, step, normed, branch);
+  AddToHidden(step, branch);
+}
+
+void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step) {
+  const Backend& backend = step.backend;
+  const int64_t tokens = step.inputs.num_tokens;
+  const int64_t top_k = step.config.moe.num_experts_per_tok;
+  const Rows<bf16> normed = step.workspace.Normed(tokens);
+  Norm(step, step.hidden, layer.post_attention_norm, normed);
+
+  const Rows<float> scores = step.workspace.RouterScores(tokens);
+  const Rows<int32_t> ids = step.workspace.RouteIds(tokens);
+  const Rows<float> weights = step.workspace.RouteWeights(tokens);
+  backend.Linear({.x = normed, .weight = &layer.router, .y_fp32 = scores}, step.stream);
+  backend.MoeRoute({.scores = scores,
+                    .norm_topk_prob = step.config.moe.norm_topk_prob,
+                    .ids = ids,
+                    .weights = weights},
+                   step.stream);
+
+  // Routed pair p = token * top_k + j goes to row rank[p] of the buffer sorted by expert: a stable
+  // counting sort.
+  const int64_t pairs = tokens * top_k;
+  const auto num_experts = static_cast<int64_t>(layer.experts.size());
+  std::vector<int64_t> first(num_experts + 1, 0);
+  for (int64_t p = 0; p < pairs; ++p) ++first[ids.data[p] + 1];
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::vector<int32_t> rank(pairs);
+  std::vector<int32_t> token_of(pairs);
+  std::vector<int64_t> next(first.begin(), first.end() - 1);
+  for (int64_t p = 0; p < pairs; ++p) {
+    rank[p] = static_cast<int32_t>(next[ids.data[p]]++);
+    token_of[rank[p]] = static_cast<int32_t>(p / top_k);
+  }
+
+  const Rows<bf16> sorted = step.workspace.ExpertInputs(pairs);
+  const Rows<bf16> outputs = step.workspace.ExpertOutputs(pairs);
+  backend.Embedding({.table = normed, .ids = token_of.data(), .y = sorted}, step.stream);
+  for (int64_t e = 0; e < num_experts; ++e) {
+    if (first[e] == first[e + 1]) continue;
+    // A token names an expert at most once, so an expert has at most `tokens` rows.
+    Mlp(layer.experts[e].gate_up, layer.experts[e].down, step, sorted.Slice(first[e], first[e + 1]),
+        outputs.Slice(first[e], first[e + 1]));
+  }
+  backend.Embedding({.table = outputs, .ids = rank.data(), .y = sorted}, step.stream);
+
+  const Rows<bf16> branch = step.workspace.Branch(tokens);
+  backend.MoeCombine({.expert_rows = sorted, .weights = weights, .y = branch}, step.stream);
+  AddToHidden(step, branch);
+}
+
+}  // namespace vexact

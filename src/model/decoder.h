@@ -1,0 +1,96 @@
+// The pieces that decoder families are made of, each a few operators long. A family's file puts
+// them together in the order of its published architecture.
+#ifndef VEXACT_MODEL_DECODER_H_
+#define VEXACT_MODEL_DECODER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "checkpoint/model_config.h"
+#include "kernels/backend.h"
+#include "model/weights.h"
+
+namespace vexact {
+
+// The arrays of a step in the backend's memory (batch/batch_inputs.h has their meaning); every
+// token id is known.
+struct ForwardInputs {
+  int64_t num_tokens = 0;
+  int64_t num_sequences = 0;
+  const int32_t* token_ids = nullptr;     // [tokens]
+  const int32_t* positions = nullptr;     // [tokens]
+  const int32_t* kv_slots = nullptr;      // [tokens]
+  const int32_t* query_start = nullptr;   // [sequences + 1]
+  const int32_t* context_len = nullptr;   // [sequences]
+  const int32_t* block_tables = nullptr;  // [sequences, block_table_stride]
+  int64_t block_table_stride = 0;
+  uint8_t* row_faults = nullptr;  // [tokens]: set to 1 where K or V is not finite
+};
+
+// Activations of one step, allocated once for the largest step.
+class Workspace {
+ public:
+  // `max_tokens` rows of activations, `max_logit_rows` rows for the final norm.
+  static Result<Workspace> Create(const ModelConfig& config, const Backend& backend,
+                                  int64_t max_tokens, int64_t max_logit_rows);
+
+  int64_t max_tokens() const { return max_tokens_; }
+  int64_t max_logit_rows() const { return max_logit_rows_; }
+
+  // Views of the first `rows` rows.
+  Rows<bf16> Normed(int64_t rows) const { return View(normed_, rows, hidden_); }
+  Rows<bf16> Branch(int64_t rows) const { return View(branch_, rows, hidden_); }
+  Rows<bf16> Qkv(int64_t rows) const { return View(qkv_, rows, qkv_cols_); }
+  Rows<bf16> Attended(int64_t rows) const { return View(attended_, rows, attended_cols_); }
+  Rows<bf16> GateUp(int64_t rows) const { return View(gate_up_, rows, 2 * intermediate_); }
+  Rows<bf16> Activated(int64_t rows) const { return View(activated_, rows, intermediate_); }
+  Rows<bf16> FinalNormed(int64_t rows) const { return View(final_normed_, rows, hidden_); }
+  // Mixture of experts: [tokens * top_k, hidden] twice, and the routing of [tokens].
+  Rows<bf16> ExpertInputs(int64_t rows) const { return View(expert_inputs_, rows, hidden_); }
+  Rows<bf16> ExpertOutputs(int64_t rows) const { return View(expert_outputs_, rows, hidden_); }
+  Rows<float> RouterScores(int64_t rows) const;
+  Rows<int32_t> RouteIds(int64_t rows) const;
+  Rows<float> RouteWeights(int64_t rows) const;
+
+ private:
+  static Rows<bf16> View(const Buffer& buffer, int64_t rows, int64_t cols) {
+    return Rows<bf16>(buffer.as<bf16>(), rows, cols);
+  }
+
+  int64_t max_tokens_ = 0;
+  int64_t max_logit_rows_ = 0;
+  int64_t hidden_ = 0;
+  int64_t qkv_cols_ = 0;
+  int64_t attended_cols_ = 0;
+  int64_t intermediate_ = 0;  // of the dense MLP, or of one expert
+  int64_t num_experts_ = 0;
+  int64_t top_k_ = 0;
+  Buffer normed_, branch_, qkv_, attended_, gate_up_, activated_, final_normed_;
+  Buffer expert_inputs_, expert_outputs_, router_scores_, route_ids_, route_weights_;
+};
+
+// One step inside one layer. `hidden` is the residual stream, updated in place.
+struct DecoderStep {
+  const ModelConfig& config;
+  const Backend& backend;
+  const RopeTable& rope;
+  const Workspace& workspace;
+  const ForwardInputs& inputs;
+  PagedKv kv;         // of the current layer
+  Rows<bf16> hidden;  // [tokens, hidden]
+  Stream& stream;
+};
+
+// hidden += o(attention(rope(q), rope(k), v)) of norm(hidden). Biases and the norms of q and k
+// heads take part where the layer has them.
+void AttentionBlock(const LayerWeights& layer, const DecoderStep& step);
+
+// hidden += down(silu(gate) * up) of norm(hidden).
+void DenseMlpBlock(const LayerWeights& layer, const DecoderStep& step);
+
+// hidden += the weighted sum of each token's experts' MLPs of norm(hidden).
+void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step);
+
+}  // namespace vexact
+
+#endif  // VEXACT_MODEL_DECODER_H_
