@@ -92,11 +92,11 @@ Answers OursOver(const nlohmann::json& golden, const std::string& path) {
 
 // Compares, and reports the numbers that docs/numerics.md quotes.
 void ExpectAsNearAsHfBf16(const std::string& name, const nlohmann::json& golden,
-                          const std::string& path) {
-  const Answers ours = OursOver(golden, path);
+                          const Answers& ours) {
   const Answers fp32 = Theirs(golden, "fp32");
   const Answers bf16_answers = Theirs(golden, "bf16");
   ASSERT_EQ(ours.logprobs.size(), fp32.logprobs.size());
+  ASSERT_EQ(ours.top1.size(), fp32.top1.size());
   const double our_distance = MeanDistance(ours.logprobs, fp32.logprobs);
   const double hf_distance = MeanDistance(bf16_answers.logprobs, fp32.logprobs);
   int64_t agree = 0;
@@ -111,7 +111,8 @@ class TinyModels : public testing::TestWithParam<const char*> {};
 
 TEST_P(TinyModels, AreAsNearToHfFp32AsHfBf16Is) {
   const std::string name = GetParam();
-  ExpectAsNearAsHfBf16(name, Goldens()["models"][name], VEXACT_SOURCE_DIR "/models/" + name);
+  const nlohmann::json golden = Goldens()["models"][name];
+  ExpectAsNearAsHfBf16(name, golden, OursOver(golden, VEXACT_SOURCE_DIR "/models/" + name));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TinyModels,
@@ -122,8 +123,9 @@ TEST(SmolLm2, IsAsNearToHfFp32AsHfBf16IsOnRealText) {
   const std::string path = test::SmolLm2Path();
   if (path.empty()) GTEST_SKIP() << "the model is not in the cache: run scripts/fetch_model";
   const nlohmann::json golden = Goldens()["models"]["smollm2"];
-  ExpectAsNearAsHfBf16("smollm2", golden, path);
-  const double ours = Perplexity(OursOver(golden, path).logprobs);
+  const Answers answers = OursOver(golden, path);
+  ExpectAsNearAsHfBf16("smollm2", golden, answers);
+  const double ours = Perplexity(answers.logprobs);
   const double theirs = Perplexity(Theirs(golden, "bf16").logprobs);
   std::printf("smollm2: perplexity of 500 tokens %.4f, HF bf16's %.4f\n", ours, theirs);
   EXPECT_NEAR(ours / theirs, 1.0, 0.005);
