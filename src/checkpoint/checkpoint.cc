@@ -69,22 +69,15 @@ Result<Checkpoint> Checkpoint::Open(const std::string& path) {
   return std::filesystem::is_directory(status) ? OpenDirectory(path) : OpenGguf(path);
 }
 
-Result<Bf16Tensor> Checkpoint::Load(std::string_view hf_name,
-                                    std::span<const int64_t> expected_shape) const {
+Result<Bf16Tensor> Checkpoint::Load(std::string_view hf_name) const {
   const auto found = std::lower_bound(
       tensors_.begin(), tensors_.end(), hf_name,
       [](const TensorInfo& info, std::string_view name) { return info.name < name; });
   if (found == tensors_.end() || found->name != hf_name) {
-    return NotFound("{}: tensor \"{}\": expected bf16 [{}], found no such tensor", path_, hf_name,
-                    fmt::join(expected_shape, ", "));
+    return NotFound("{}: tensor \"{}\": expected one of the config's tensors, found no such tensor",
+                    path_, hf_name);
   }
   const TensorInfo& info = *found;
-  if (!std::equal(info.shape.begin(), info.shape.end(), expected_shape.begin(),
-                  expected_shape.end())) {
-    return InvalidArgument("{}: tensor \"{}\": expected bf16 [{}], found {} [{}]", info.file,
-                           hf_name, fmt::join(expected_shape, ", "), DTypeName(info.file_dtype),
-                           fmt::join(info.shape, ", "));
-  }
   const TensorSource& source = sources_[found - tensors_.begin()];
   if (info.file_dtype == DType::kBf16 && !source.unpermute_rotary_rows &&
       IsAlignedForBf16(source.data.data())) {

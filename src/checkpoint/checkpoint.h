@@ -1,9 +1,7 @@
 // Checkpoint: files -> named bf16 weights.
 //
 //   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open("SmolLM2.Q4_1.gguf"));
-//   const int64_t hidden_size = checkpoint.config().hidden_size;
-//   VX_ASSIGN_OR_RETURN(const Bf16Tensor norm,
-//                       checkpoint.Load("model.norm.weight", {{hidden_size}}));
+//   VX_ASSIGN_OR_RETURN(const Bf16Tensor norm, checkpoint.Load("model.norm.weight"));
 #ifndef VEXACT_CHECKPOINT_CHECKPOINT_H_
 #define VEXACT_CHECKPOINT_CHECKPOINT_H_
 
@@ -44,9 +42,9 @@ class Checkpoint {
 
   // The tensor's bf16 words: a view of the mapping where the file's words are used as they are and
   // are aligned for bf16, else a converted copy, made anew at every call (docs/numerics.md,
-  // weights). Errors: kNotFound; kInvalidArgument for another shape; kResourceExhausted.
+  // weights). Errors: kNotFound; kResourceExhausted.
   // With tie_word_embeddings there is no "lm_head.weight".
-  Result<Bf16Tensor> Load(std::string_view hf_name, std::span<const int64_t> expected_shape) const;
+  Result<Bf16Tensor> Load(std::string_view hf_name) const;
 
   // Exactly one of these two is present.
   const std::optional<GgufTokenizer>& gguf_tokenizer() const { return gguf_tokenizer_; }

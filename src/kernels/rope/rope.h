@@ -7,23 +7,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "checkpoint/model_config.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
 
 namespace vexact {
-
-enum class RopeScaling { kNone, kLinear, kLlama3 };
-
-struct RopeConfig {
-  int64_t rotary_dim = 0;  // d, even; == head_dim in every family here
-  double theta = 10000.0;
-  RopeScaling scaling = RopeScaling::kNone;
-  double factor = 1.0;
-  double low_freq_factor = 1.0;                      // llama3
-  double high_freq_factor = 4.0;                     // llama3
-  double original_max_position_embeddings = 8192.0;  // llama3
-};
 
 // Cosines and sines of positions [0, max_positions), each [max_positions, rotary_dim / 2] in bf16.
 // Built on the host, in double, once for a model; every backend reads these words.
