@@ -7,8 +7,8 @@
 //   const std::span<const float> z = oracle.Get("sampling.7.logits").As<float>();
 //
 // bf16 is stored as U16 words, uint64 as pairs of U32 (low, high): As<uint64_t>() reads them.
-#ifndef VEXACT_TESTS_SUPPORT_ORACLE_H_
-#define VEXACT_TESTS_SUPPORT_ORACLE_H_
+#ifndef VEXACT_SUPPORT_ORACLE_H_
+#define VEXACT_SUPPORT_ORACLE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -55,4 +55,4 @@ const Oracle& OperatorOracle();
 
 }  // namespace vexact
 
-#endif  // VEXACT_TESTS_SUPPORT_ORACLE_H_
+#endif  // VEXACT_SUPPORT_ORACLE_H_

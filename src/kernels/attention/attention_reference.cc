@@ -1,0 +1,152 @@
+#include "kernels/attention/attention_reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/check.h"
+#include "numerics/constants.h"
+#include "numerics/dot16.h"
+#include "numerics/ex2.h"
+#include "numerics/tree128.h"
+
+namespace vexact {
+namespace {
+
+// A softmax sum in progress: sum over j of 2^(s_j c - m) v_j and of the same powers alone.
+struct Partial {
+  bool empty = true;
+  float m = 0.0f;        // integer exponent; meaningless while empty
+  float l = 0.0f;        // sum of the powers
+  std::vector<float> o;  // [head_dim]
+};
+
+// K and V of one sequence and one KV head.
+class CachedHead {
+ public:
+  CachedHead(const AttentionArgs& args, int64_t sequence, int64_t kv_head)
+      : kv_(args.kv),
+        blocks_(args.block_tables + sequence * args.block_table_stride),
+        kv_head_(kv_head) {}
+
+  const bf16* Key(int64_t position) const {  // [head_dim]
+    return kv_.Keys(Block(position), kv_head_) + Offset(position);
+  }
+  const bf16* Value(int64_t position) const {  // [head_dim]
+    return kv_.Values(Block(position), kv_head_) + Offset(position);
+  }
+
+ private:
+  int64_t Block(int64_t position) const {
+    const int64_t block = blocks_[position / kv_.block_size];
+    VX_CHECK(block >= 0 && block < kv_.num_blocks, "block in the pool");
+    return block;
+  }
+  int64_t Offset(int64_t position) const { return position % kv_.block_size * kv_.head_dim; }
+
+  const PagedKv& kv_;
+  const int32_t* blocks_;
+  int64_t kv_head_;
+};
+
+// Adds positions [begin, end) to the segment's partial; end - begin <= kAttentionTile, and the
+// tile's later positions are not visible.
+void AddTile(const CachedHead& cached, const bf16* q, int64_t begin, int64_t end,
+             Partial* segment) {
+  const auto head_dim = static_cast<int64_t>(segment->o.size());
+  const float c = AttentionScale(head_dim);
+  const int64_t visible = end - begin;
+
+  float scores[kAttentionTile];
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int64_t j = 0; j < visible; ++j) {
+    scores[j] = Chain(q, cached.Key(begin + j), head_dim);
+    if (scores[j] > largest) largest = scores[j];  // ignores NaN
+  }
+  const float tile_m = CeilOfProduct(largest, c);
+  const float m = segment->empty ? tile_m : std::max(segment->m, tile_m);
+  if (!segment->empty) {
+    const float scale = Ex2(segment->m - m);
+    segment->l = segment->l * scale;
+    for (float& o : segment->o) o = o * scale;
+  }
+  segment->empty = false;
+  segment->m = m;
+
+  float p[kAttentionTile] = {};       // 0 where not visible
+  bf16 rounded[kAttentionTile] = {};  // P
+  for (int64_t j = 0; j < visible; ++j) {
+    p[j] = Ex2(std::fma(scores[j], c, -m));
+    rounded[j] = Bf16FromFloat(p[j]);
+  }
+  segment->l = segment->l + Tree128(p);
+  for (int64_t d = 0; d < head_dim; ++d) {
+    bf16 values[kAttentionTile] = {};  // column d of V, 0 where not visible
+    for (int64_t j = 0; j < visible; ++j) values[j] = cached.Value(begin + j)[d];
+    segment->o[d] = Chain(segment->o[d], rounded, values, kAttentionTile);
+  }
+}
+
+// Folds the next segment into `fold`; the first is copied.
+void FoldSegment(const Partial& next, Partial* fold) {
+  if (fold->empty) {
+    *fold = next;
+    return;
+  }
+  const float m = std::max(fold->m, next.m);
+  const float scale_fold = Ex2(fold->m - m);
+  const float scale_next = Ex2(next.m - m);
+  fold->l = std::fma(next.l, scale_next, fold->l * scale_fold);
+  for (size_t d = 0; d < fold->o.size(); ++d) {
+    fold->o[d] = std::fma(next.o[d], scale_next, fold->o[d] * scale_fold);
+  }
+  fold->m = m;
+}
+
+}  // namespace
+
+void AttentionRowReference(const AttentionArgs& args, const AttentionRow& row, int64_t segment,
+                           float* y) {
+  const int64_t head_dim = args.kv.head_dim;
+  const int64_t kv_head = row.head / (args.num_heads / args.kv.num_kv_heads);
+  const CachedHead cached(args, row.sequence, kv_head);
+  const bf16* q = args.q[row.row] + row.head * head_dim;
+  const int64_t visible = row.position + 1;
+
+  Partial empty;
+  empty.o.assign(static_cast<size_t>(head_dim), 0.0f);
+  Partial fold = empty;
+  for (int64_t start = 0; start < visible; start += segment) {
+    const int64_t segment_end = std::min(visible, start + segment);
+    Partial partial = empty;
+    for (int64_t begin = start; begin < segment_end; begin += kAttentionTile) {
+      AddTile(cached, q, begin, std::min(segment_end, begin + kAttentionTile), &partial);
+    }
+    FoldSegment(partial, &fold);
+  }
+  const float reciprocal = 1.0f / fold.l;
+  for (int64_t d = 0; d < head_dim; ++d) y[d] = fold.o[d] * reciprocal;
+}
+
+void AttentionReference(const AttentionArgs& args, Stream& stream) {
+  const int64_t head_dim = args.kv.head_dim;
+  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "num_heads: a multiple of num_kv_heads");
+  VX_CHECK(args.q.cols == args.num_heads * head_dim && args.y.cols == args.q.cols, "q and y cols");
+  const int64_t num_rows = args.query_start[args.num_sequences];
+  VX_CHECK(args.query_start[0] == 0 && num_rows <= args.q.rows && num_rows <= args.y.rows, "rows");
+  stream.pool->ParallelFor(num_rows * args.num_heads, [&](int64_t index) {
+    AttentionRow row{};
+    row.row = index / args.num_heads;
+    row.head = index % args.num_heads;
+    const int32_t* ends = args.query_start + 1;
+    row.sequence = std::upper_bound(ends, ends + args.num_sequences, row.row) - ends;
+    row.position = args.context_len[row.sequence] - (args.query_start[row.sequence + 1] - row.row);
+    VX_CHECK(row.position >= 0, "context_len holds the step's own tokens");
+    std::vector<float> y(static_cast<size_t>(head_dim));
+    AttentionRowReference(args, row, kAttentionSegment, y.data());
+    std::transform(y.begin(), y.end(), args.y[row.row] + row.head * head_dim, Bf16FromFloat);
+  });
+}
+
+}  // namespace vexact

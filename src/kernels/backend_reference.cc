@@ -1,0 +1,36 @@
+#include "kernels/backend.h"
+
+namespace vexact {
+namespace {
+
+class ReferenceBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "reference"; }
+  Result<Buffer> Allocate(size_t bytes) const override { return AllocateHost(bytes); }
+  Result<LinearWeight> PackLinear(Rows<const bf16> rows) const override {
+    return PackLinearReference(rows);
+  }
+
+  void Linear(const LinearArgs& args, Stream& s) const override { LinearReference(args, s); }
+  void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormReference(args, s); }
+  void Rope(const RopeArgs& args, Stream& s) const override { RopeReference(args, s); }
+  void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulReference(args, s); }
+  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualReference(args, s); }
+  void Embedding(const EmbeddingArgs& args, Stream& s) const override {
+    EmbeddingReference(args, s);
+  }
+  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteReference(args, s); }
+  void Attention(const AttentionArgs& args, Stream& s) const override {
+    AttentionReference(args, s);
+  }
+  void MoeRoute(const MoeRouteArgs& args, Stream& s) const override { MoeRouteReference(args, s); }
+  void MoeCombine(const MoeCombineArgs& args, Stream& s) const override {
+    MoeCombineReference(args, s);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> MakeReferenceBackend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace vexact

@@ -1,0 +1,30 @@
+// Every backend that this machine can run, for tests that loop over all of them.
+#ifndef VEXACT_SUPPORT_BACKENDS_H_
+#define VEXACT_SUPPORT_BACKENDS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace vexact {
+
+struct NamedBackend {
+  std::string name;  // unique: "reference", ...
+  std::shared_ptr<const Backend> backend;
+};
+
+// The reference first.
+std::vector<NamedBackend> AllBackends();
+
+// A stream that owns its pool.
+struct TestStream {
+  explicit TestStream(int num_threads) : pool(num_threads), stream{&pool} {}
+  ThreadPool pool;
+  Stream stream;
+};
+
+}  // namespace vexact
+
+#endif  // VEXACT_SUPPORT_BACKENDS_H_
