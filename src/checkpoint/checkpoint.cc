@@ -39,7 +39,7 @@ Result<Checkpoint> Checkpoint::OpenGguf(const std::string& path) {
   VX_ASSIGN_OR_RETURN(ModelConfig config, ReadGgufConfig(gguf));
   VX_ASSIGN_OR_RETURN(std::vector<FileTensor> tensors, ListGgufTensors(gguf, file, config));
   VX_RETURN_IF_ERROR(CheckTensors(config, path, tensors));
-  VX_ASSIGN_OR_RETURN(GgufTokenizer tokenizer, ReadGgufTokenizer(gguf.metadata));
+  VX_ASSIGN_OR_RETURN(GgufTokenizer tokenizer, ReadGgufTokenizer(gguf.metadata, config.vocab_size));
   Checkpoint checkpoint(std::move(config), path, std::move(tensors));
   checkpoint.gguf_tokenizer_ = std::move(tokenizer);
   return checkpoint;

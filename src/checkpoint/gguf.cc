@@ -190,6 +190,10 @@ Result<GgufMetadata> ReadMetadata(Cursor& cursor, uint64_t count, const std::str
   std::map<std::string, GgufValue, std::less<>> values;
   for (uint64_t i = 0; i < count; ++i) {
     VX_ASSIGN_OR_RETURN(const std::string_view key, cursor.String("a metadata key"));
+    if (key.size() > kMaxNameBytes) {
+      return InvalidArgument("{}: expected a metadata key of at most {} bytes, found {}", file,
+                             kMaxNameBytes, key.size());
+    }
     VX_ASSIGN_OR_RETURN(const GgufValue value, ReadValue(cursor, file, key));
     if (!values.emplace(key, value).second) {
       return InvalidArgument("{}: \"{}\": expected one such key, found two", file, key);

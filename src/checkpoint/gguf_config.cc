@@ -247,6 +247,26 @@ Result<Architecture> ReadArchitecture(const GgufMetadata& metadata) {
   return metadata.Refused(kKey, "\"llama\", \"qwen2\", \"qwen3\" or \"qwen3moe\"");
 }
 
+Status ReadTokenLists(const GgufMetadata& metadata, int32_t vocab_size, GgufTokenizer& tokenizer) {
+  VX_ASSIGN_OR_RETURN(tokenizer.tokens, metadata.Strings("tokenizer.ggml.tokens"));
+  VX_ASSIGN_OR_RETURN(tokenizer.merges, metadata.Strings("tokenizer.ggml.merges"));
+  VX_ASSIGN_OR_RETURN(tokenizer.token_types, metadata.Integers("tokenizer.ggml.token_type"));
+  VX_ASSIGN_OR_RETURN(tokenizer.scores, metadata.Floats("tokenizer.ggml.scores"));
+  const size_t num_tokens = tokenizer.tokens.size();
+  if (num_tokens > static_cast<size_t>(vocab_size)) {
+    return metadata.Expected("tokenizer.ggml.tokens",
+                             fmt::format("at most vocab_size = {} tokens", vocab_size));
+  }
+  const std::string one_a_token = fmt::format("one value for each of {} tokens", num_tokens);
+  if (!tokenizer.token_types.empty() && tokenizer.token_types.size() != num_tokens) {
+    return metadata.Expected("tokenizer.ggml.token_type", one_a_token);
+  }
+  if (!tokenizer.scores.empty() && tokenizer.scores.size() != num_tokens) {
+    return metadata.Expected("tokenizer.ggml.scores", one_a_token);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
@@ -279,47 +299,38 @@ Result<ModelConfig> ReadGgufConfig(const GgufFile& gguf) {
   return config;
 }
 
-Result<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata) {
+Result<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata, int32_t vocab_size) {
   GgufTokenizer tokenizer;
-  const auto text = [&metadata](std::string_view key, std::string& to) -> Status {
+  const std::pair<std::string_view, std::string*> texts[] = {
+      {"tokenizer.ggml.model", &tokenizer.model},
+      {"tokenizer.ggml.pre", &tokenizer.pre},
+      {"tokenizer.chat_template", &tokenizer.chat_template},
+  };
+  for (const auto& [key, to] : texts) {
     VX_ASSIGN_OR_RETURN(std::optional<std::string> value, metadata.OptionalString(key));
-    to = std::move(value).value_or("");
-    return {};
-  };
-  VX_RETURN_IF_ERROR(text("tokenizer.ggml.model", tokenizer.model));
-  VX_RETURN_IF_ERROR(text("tokenizer.ggml.pre", tokenizer.pre));
-  VX_RETURN_IF_ERROR(text("tokenizer.chat_template", tokenizer.chat_template));
-  VX_ASSIGN_OR_RETURN(tokenizer.tokens, metadata.Strings("tokenizer.ggml.tokens"));
-  VX_ASSIGN_OR_RETURN(tokenizer.merges, metadata.Strings("tokenizer.ggml.merges"));
-  VX_ASSIGN_OR_RETURN(tokenizer.token_types, metadata.Integers("tokenizer.ggml.token_type"));
-  VX_ASSIGN_OR_RETURN(tokenizer.scores, metadata.Floats("tokenizer.ggml.scores"));
-  const size_t vocab_size = tokenizer.tokens.size();
-  const std::string per_token = fmt::format("one value a token, {}", vocab_size);
-  if (!tokenizer.token_types.empty() && tokenizer.token_types.size() != vocab_size) {
-    return metadata.Expected("tokenizer.ggml.token_type", per_token);
+    if (value) *to = *std::move(value);
   }
-  if (!tokenizer.scores.empty() && tokenizer.scores.size() != vocab_size) {
-    return metadata.Expected("tokenizer.ggml.scores", per_token);
-  }
+  VX_RETURN_IF_ERROR(ReadTokenLists(metadata, vocab_size, tokenizer));
   const std::pair<std::string_view, std::optional<int32_t>*> ids[] = {
-      {"bos", &tokenizer.bos_token_id},         {"eos", &tokenizer.eos_token_id},
-      {"eot", &tokenizer.eot_token_id},         {"eom", &tokenizer.eom_token_id},
-      {"unknown", &tokenizer.unknown_token_id},
+      {"tokenizer.ggml.bos_token_id", &tokenizer.bos_token_id},
+      {"tokenizer.ggml.eos_token_id", &tokenizer.eos_token_id},
+      {"tokenizer.ggml.eot_token_id", &tokenizer.eot_token_id},
+      {"tokenizer.ggml.eom_token_id", &tokenizer.eom_token_id},
+      {"tokenizer.ggml.unknown_token_id", &tokenizer.unknown_token_id},
   };
-  for (const auto& [name, to] : ids) {
-    VX_ASSIGN_OR_RETURN(
-        const std::optional<int64_t> id,
-        metadata.OptionalInteger(
-            fmt::format("tokenizer.ggml.{}_token_id", name),
-            {0, static_cast<int64_t>(std::min<size_t>(vocab_size, kMaxVocabSize)) - 1}));
+  for (const auto& [key, to] : ids) {
+    VX_ASSIGN_OR_RETURN(const std::optional<int64_t> id,
+                        metadata.OptionalInteger(key, {0, vocab_size - 1}));
     if (id) *to = static_cast<int32_t>(*id);
   }
-  VX_ASSIGN_OR_RETURN(tokenizer.add_bos_token,
-                      metadata.OptionalBool("tokenizer.ggml.add_bos_token"));
-  VX_ASSIGN_OR_RETURN(tokenizer.add_eos_token,
-                      metadata.OptionalBool("tokenizer.ggml.add_eos_token"));
-  VX_ASSIGN_OR_RETURN(tokenizer.add_space_prefix,
-                      metadata.OptionalBool("tokenizer.ggml.add_space_prefix"));
+  const std::pair<std::string_view, std::optional<bool>*> flags[] = {
+      {"tokenizer.ggml.add_bos_token", &tokenizer.add_bos_token},
+      {"tokenizer.ggml.add_eos_token", &tokenizer.add_eos_token},
+      {"tokenizer.ggml.add_space_prefix", &tokenizer.add_space_prefix},
+  };
+  for (const auto& [key, to] : flags) {
+    VX_ASSIGN_OR_RETURN(*to, metadata.OptionalBool(key));
+  }
   return tokenizer;
 }
 

@@ -17,9 +17,9 @@ namespace vexact {
 struct GgufTokenizer {
   std::string model;  // tokenizer.ggml.model: "gpt2" is byte-level BPE
   std::string pre;    // tokenizer.ggml.pre: "smollm", "llama-bpe", "qwen2"; empty when absent
-  std::vector<std::string> tokens;   // [vocab_size], by id, in the byte-level alphabet
-  std::vector<int32_t> token_types;  // [vocab_size] or empty; 1 normal, 3 control, 4 user-defined
-  std::vector<float> scores;         // [vocab_size] or empty
+  std::vector<std::string> tokens;  // by id; at most vocab_size of them, in the byte-level alphabet
+  std::vector<int32_t> token_types;  // one a token, or empty; 1 normal, 3 control, 4 user-defined
+  std::vector<float> scores;         // one a token, or empty
   std::vector<std::string> merges;   // "left right", best first
   std::optional<int32_t> bos_token_id;
   std::optional<int32_t> eos_token_id;
@@ -37,8 +37,8 @@ struct GgufTokenizer {
 // Errors: kInvalidArgument, kUnsupported; they name file, key, expected and found.
 Result<ModelConfig> ReadGgufConfig(const GgufFile& gguf);
 
-// Ids are checked against the number of tokens, lists against each other.
-Result<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata);
+// Checks ids and the number of tokens against the model's vocab_size, and lists against each other.
+Result<GgufTokenizer> ReadGgufTokenizer(const GgufMetadata& metadata, int32_t vocab_size);
 
 }  // namespace vexact
 

@@ -1,5 +1,6 @@
 #include "checkpoint/json_fields.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -71,7 +72,9 @@ Result<json> ParseJsonObject(std::string_view text, const std::string& file) {
   try {
     parsed = json::parse(text.begin(), text.end(), callback);
   } catch (const json::exception& exception) {
-    return InvalidArgument("{}: expected JSON, found: {}", file, exception.what());
+    // The library quotes the token that it stopped at, which may be as long as the file.
+    return InvalidArgument("{}: expected JSON, found: {}", file,
+                           std::string_view(exception.what()).substr(0, 200));
   }
   if (duplicates.first()) {
     return InvalidArgument("{}: \"{}\": expected one such key in its object, found two", file,
