@@ -1,0 +1,68 @@
+#include "engine/load_model.h"
+
+#include <algorithm>
+
+#include "checkpoint/mapped_file.h"
+
+namespace vexact {
+namespace {
+
+TokenizerVocabulary VocabularyOf(const GgufTokenizer& gguf) {
+  return {.source = "tokenizer.ggml",
+          .model = gguf.model,
+          .pre = gguf.pre,
+          .tokens = gguf.tokens,
+          .token_types = gguf.token_types,
+          .merges = gguf.merges,
+          .bos_id = gguf.bos_token_id,
+          .eos_id = gguf.eos_token_id,
+          .eot_id = gguf.eot_token_id,
+          .eom_id = gguf.eom_token_id,
+          .add_bos = gguf.add_bos_token,
+          .add_eos = gguf.add_eos_token};
+}
+
+Result<Tokenizer> TokenizerFromFiles(const HfTokenizerFiles& files) {
+  VX_ASSIGN_OR_RETURN(const auto json, MappedFile::Open(files.tokenizer_json));
+  if (files.tokenizer_config_json.empty()) {
+    return Tokenizer::FromHfJson(json->text(), "", files.tokenizer_json);
+  }
+  VX_ASSIGN_OR_RETURN(const auto config, MappedFile::Open(files.tokenizer_config_json));
+  return Tokenizer::FromHfJson(json->text(), config->text(), files.tokenizer_json);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpoint) {
+  if (checkpoint.gguf_tokenizer().has_value()) {
+    VX_ASSIGN_OR_RETURN(Tokenizer tokenizer,
+                        Tokenizer::FromVocabulary(VocabularyOf(*checkpoint.gguf_tokenizer())));
+    return std::make_shared<const Tokenizer>(std::move(tokenizer));
+  }
+  const HfTokenizerFiles& files = *checkpoint.hf_tokenizer_files();
+  if (files.tokenizer_json.empty()) return std::shared_ptr<const Tokenizer>();
+  VX_ASSIGN_OR_RETURN(Tokenizer tokenizer, TokenizerFromFiles(files));
+  return std::make_shared<const Tokenizer>(std::move(tokenizer));
+}
+
+std::vector<int32_t> StopTokenIds(const ModelConfig& config, const Tokenizer* tokenizer) {
+  std::vector<int32_t> ids = config.stop_token_ids;
+  if (tokenizer != nullptr) {
+    ids.insert(ids.end(), tokenizer->stop_ids().begin(), tokenizer->stop_ids().end());
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+Result<LoadedModel> LoadModel(const std::string& path, std::shared_ptr<const Backend> backend,
+                              const ModelLoadOptions& options) {
+  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(path));
+  LoadedModel loaded;
+  VX_ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(checkpoint));
+  VX_ASSIGN_OR_RETURN(loaded.model, Model::Load(checkpoint, std::move(backend), options));
+  loaded.eos_token_ids = StopTokenIds(loaded.model->config(), loaded.tokenizer.get());
+  return loaded;
+}
+
+}  // namespace vexact

@@ -1,0 +1,35 @@
+// From a path to what an engine needs: the model on a backend and its tokenizer.
+#ifndef VEXACT_ENGINE_LOAD_MODEL_H_
+#define VEXACT_ENGINE_LOAD_MODEL_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
+
+namespace vexact {
+
+// The tokenizer of an open checkpoint: GGUF's vocabulary, or the directory's tokenizer.json. Null
+// if a directory has none: then requests and answers are token ids.
+Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpoint);
+
+// Ids that end an answer: the checkpoint's and the tokenizer's, joined, ascending. `tokenizer` may
+// be null.
+std::vector<int32_t> StopTokenIds(const ModelConfig& config, const Tokenizer* tokenizer);
+
+struct LoadedModel {
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;  // may be null
+  std::vector<int32_t> eos_token_ids;          // for EngineConfig::eos_token_ids
+};
+
+// `path` is a Hugging Face directory or a GGUF file.
+Result<LoadedModel> LoadModel(const std::string& path, std::shared_ptr<const Backend> backend,
+                              const ModelLoadOptions& options);
+
+}  // namespace vexact
+
+#endif  // VEXACT_ENGINE_LOAD_MODEL_H_
