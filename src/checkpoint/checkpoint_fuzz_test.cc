@@ -187,7 +187,7 @@ bool LoadAll(const Result<Checkpoint>& checkpoint) {
   if (!checkpoint.ok()) return false;
   uint32_t sum = 0;
   for (const TensorInfo& info : checkpoint->tensors()) {
-    const auto tensor = checkpoint->Load(info.name, info.shape);
+    const auto tensor = checkpoint->Load(info.name);
     if (!tensor.ok()) return false;
     int64_t elements = 1;
     for (const int64_t size : info.shape) elements *= size;

@@ -259,7 +259,7 @@ GgufWriter GgufFromCheckpoint(const Checkpoint& checkpoint, uint32_t matrix_type
   GgufWriter writer;
   WriteConfig(config, writer);
   const auto add = [&](const ExpectedTensor& expected) -> Status {
-    VX_ASSIGN_OR_RETURN(const Bf16Tensor tensor, checkpoint.Load(expected.name, expected.shape));
+    VX_ASSIGN_OR_RETURN(const Bf16Tensor tensor, checkpoint.Load(expected.name));
     size_t elements = 1;
     for (const int64_t size : expected.shape) elements *= size;
     std::vector<bf16> words(tensor.data, tensor.data + elements);
