@@ -121,8 +121,8 @@ class CheckBudgetsTest(unittest.TestCase):
     def test_prose_that_speaks_of_code_is_no_leftover(self):
         for text in ("// y[t] = w * x[t]; the same for k\n", "// returns the sum\n",
                      "// if (a) holds, b follows\n"):
-            self.write("src/base/a.h", text)
-        self.assertEqual(check_budgets.check(self.root)[0], [])
+            self.write("src/base/a.cc", text)
+            self.assertEqual(check_budgets.check(self.root)[0], [])
 
     def test_the_library_may_not_print_exit_or_read_the_environment(self):
         for line in ('getenv("X");', 'std::printf("x");', "std::cout << 1;", "std::exit(1);",
