@@ -23,6 +23,9 @@ struct StepResult {
   double milliseconds = 0.0;  // from launch to the last result
 };
 
+// Which of a step's sequences end with it, in the order of its plan's sequences; kNone goes on.
+using Stops = std::vector<FinishReason>;
+
 }  // namespace vexact
 
 #endif  // VEXACT_BATCH_STEP_RESULT_H_

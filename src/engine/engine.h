@@ -94,6 +94,9 @@ class Engine {
 
   EngineStats Stats() const;
 
+  // Blocks, references, slots and states counted anew; kInternal names what does not add up.
+  Status CheckInvariants() const;
+
   // With every 0 replaced by what it came to mean.
   const EngineConfig& config() const;
 

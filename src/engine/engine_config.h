@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "batch/step_stats.h"
 
 namespace vexact {
 
@@ -19,19 +20,6 @@ enum class Mode {
 
 // "invariant" or "variant"; an error names what was found.
 Result<Mode> ParseMode(std::string_view name);
-
-// What one step did; a line of the batch probe.
-struct StepStats {
-  int64_t step = 0;
-  int32_t num_requests = 0;        // sequences in the step
-  int32_t num_prefill_tokens = 0;  // of prompts, and of outputs that preemption made prompts again
-  int32_t num_decode_tokens = 0;
-  int32_t num_waiting = 0;        // sequences in the queue after the step was planned
-  int32_t kv_blocks_used = 0;     // referenced by sequences after the step was planned
-  int32_t num_preempted = 0;      // sequences put back into the queue while planning it
-  int32_t num_cached_tokens = 0;  // of sequences admitted in it, found in the prefix cache
-  double milliseconds = 0.0;      // from the start of its computation to its last result
-};
 
 struct EngineConfig {
   int32_t max_num_batched_tokens = 2048;  // a step's token budget
@@ -49,7 +37,7 @@ struct EngineConfig {
   std::string attn_impl;  // "": follows the mode; "fa-invariant"
   std::string device = "cpu";
   int64_t seed = 0;  // of requests without one
-  // Ids that end an answer unless it ignores them: the checkpoint's and the tokenizer's, joined.
+  // Ids that end an answer, unless it ignores them (StopTokenIds of load_model.h).
   std::vector<int32_t> eos_token_ids;
 
   // Seconds, never decreasing; none: the steady clock. Decides timeouts and timings.
@@ -57,6 +45,23 @@ struct EngineConfig {
   // Called by Step after each collected step, on its thread; none: no one listens.
   std::function<void(const StepStats&)> on_step;
 };
+
+// What the model and the machine say about a configuration.
+struct EngineLimits {
+  int64_t model_max_len = 0;       // positions that the model was loaded for
+  int64_t kv_bytes_per_token = 0;  // of all layers
+  int64_t host_memory_bytes = 0;
+  int32_t num_cores = 0;
+};
+
+// A configuration that can run, every 0 replaced by what it means.
+struct ResolvedConfig {
+  EngineConfig config;
+  int32_t num_blocks = 0;  // of the KV pool
+};
+
+// Errors name the option, what was expected and what was found.
+Result<ResolvedConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits);
 
 }  // namespace vexact
 

@@ -8,11 +8,13 @@
 #define VEXACT_ENGINE_ENGINE_FRONT_H_
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "engine/engine.h"
@@ -55,22 +57,36 @@ class EngineFront {
     PreparedRequest request;
     OutputCallback callback;
   };
+  // Work for the thread, between two steps; its caller waits.
+  struct Task {
+    std::function<void()> work;
+    bool needs_idle_engine = false;
+    bool done = false;
+  };
+  using Command = std::variant<Submission, Task*>;
+  struct Client {
+    OutputCallback callback;
+    int32_t num_unfinished = 0;
+  };
 
   void ThreadMain();
-  // Runs `task` on the front's thread and waits for it.
-  void RunBetweenSteps(std::function<void()> task, bool when_idle);
+  // Takes commands in order, up to a task that has to wait for an idle engine.
+  std::vector<Command> TakeCommands();
+  void Execute(Command command);
+  void Abort(const std::vector<RequestId>& ids);
+  void AbortAll();
+  void Deliver(const std::vector<Output>& outputs);
+  void RunTask(std::function<void()> work, bool needs_idle_engine);
 
   std::unique_ptr<Engine> engine_;  // used by the thread alone, but for Prepare and config
-  std::unordered_map<RequestId, OutputCallback> callbacks_;  // used by the thread alone
+  std::unordered_map<RequestId, Client> clients_;  // used by the thread alone
 
-  std::mutex mutex_;  // guards everything below
-  std::condition_variable wake_;
-  std::condition_variable idle_;
-  std::vector<Submission> submissions_;
+  std::mutex mutex_;                 // guards everything below
+  std::condition_variable wake_;     // the thread waits for something to do
+  std::condition_variable settled_;  // others wait for a task, or for the end of all requests
+  std::deque<Command> commands_;
   std::vector<RequestId> aborts_;
-  struct Task;
-  std::vector<Task*> tasks_;
-  bool busy_ = false;  // the thread holds work that is not in submissions_
+  bool idle_ = true;  // the thread knows of no unfinished request
   bool stopping_ = false;
   std::thread thread_;
 };
