@@ -14,6 +14,7 @@
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
 #include "kernels/silu_mul/silu_mul.h"
+#include "kernels/simd/cpu_target.h"
 
 namespace vexact {
 
@@ -42,6 +43,8 @@ class Backend {
 std::unique_ptr<Backend> MakeReferenceBackend();
 // SIMD (AVX-512, AVX2 with FMA, or scalar: chosen at run time, the bits are the same).
 std::unique_ptr<Backend> MakeCpuBackend();
+// The same on one of SupportedCpuTargets(): for tests and benchmarks.
+std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target);
 
 }  // namespace vexact
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/paged_kv.h"
+#include "kernels/simd/cpu_target.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
 
@@ -33,7 +34,7 @@ struct AttentionArgs {
 };
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
-void AttentionCpu(const AttentionArgs& args, Stream& stream);
+void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 
 }  // namespace vexact
 

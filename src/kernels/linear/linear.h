@@ -6,6 +6,7 @@
 #ifndef VEXACT_KERNELS_LINEAR_LINEAR_H_
 #define VEXACT_KERNELS_LINEAR_LINEAR_H_
 
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/buffer.h"
 #include "tensor/rows.h"
@@ -33,8 +34,8 @@ struct LinearArgs {
 Result<LinearWeight> PackLinearReference(Rows<const bf16> rows);
 void LinearReference(const LinearArgs& args, Stream& stream);
 
-Result<LinearWeight> PackLinearCpu(Rows<const bf16> rows);
-void LinearCpu(const LinearArgs& args, Stream& stream);
+Result<LinearWeight> PackLinearCpu(CpuTarget target, Rows<const bf16> rows);
+void LinearCpu(CpuTarget target, const LinearArgs& args, Stream& stream);
 
 }  // namespace vexact
 

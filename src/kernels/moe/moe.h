@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
@@ -22,7 +23,7 @@ struct MoeRouteArgs {
 };
 
 void MoeRouteReference(const MoeRouteArgs& args, Stream& stream);
-void MoeRouteCpu(const MoeRouteArgs& args, Stream& stream);
+void MoeRouteCpu(CpuTarget target, const MoeRouteArgs& args, Stream& stream);
 
 // y[t] = bf16(sum over j of weights[t, j] * expert_rows[t * top_k + j]), one fma each, ascending j
 // from 0: the experts of ids[t], which ascend.
@@ -33,7 +34,7 @@ struct MoeCombineArgs {
 };
 
 void MoeCombineReference(const MoeCombineArgs& args, Stream& stream);
-void MoeCombineCpu(const MoeCombineArgs& args, Stream& stream);
+void MoeCombineCpu(CpuTarget target, const MoeCombineArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -4,6 +4,7 @@
 #ifndef VEXACT_KERNELS_RESIDUAL_RESIDUAL_H_
 #define VEXACT_KERNELS_RESIDUAL_RESIDUAL_H_
 
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
@@ -17,7 +18,7 @@ struct ResidualArgs {
 };
 
 void ResidualReference(const ResidualArgs& args, Stream& stream);
-void ResidualCpu(const ResidualArgs& args, Stream& stream);
+void ResidualCpu(CpuTarget target, const ResidualArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -4,6 +4,7 @@
 #ifndef VEXACT_KERNELS_RMS_NORM_RMS_NORM_H_
 #define VEXACT_KERNELS_RMS_NORM_RMS_NORM_H_
 
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
@@ -21,7 +22,7 @@ struct RmsNormArgs {
 };
 
 void RmsNormReference(const RmsNormArgs& args, Stream& stream);
-void RmsNormCpu(const RmsNormArgs& args, Stream& stream);
+void RmsNormCpu(CpuTarget target, const RmsNormArgs& args, Stream& stream);
 
 }  // namespace vexact
 

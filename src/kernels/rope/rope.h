@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checkpoint/model_config.h"
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
@@ -32,7 +33,7 @@ struct RopeArgs {
 };
 
 void RopeReference(const RopeArgs& args, Stream& stream);
-void RopeCpu(const RopeArgs& args, Stream& stream);
+void RopeCpu(CpuTarget target, const RopeArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -4,6 +4,7 @@
 #ifndef VEXACT_KERNELS_SILU_MUL_SILU_MUL_H_
 #define VEXACT_KERNELS_SILU_MUL_SILU_MUL_H_
 
+#include "kernels/simd/cpu_target.h"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
@@ -17,7 +18,7 @@ struct SiluMulArgs {
 };
 
 void SiluMulReference(const SiluMulArgs& args, Stream& stream);
-void SiluMulCpu(const SiluMulArgs& args, Stream& stream);
+void SiluMulCpu(CpuTarget target, const SiluMulArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -1,0 +1,422 @@
+// Attention in vectors. A unit of work is one KV head of one sequence and a run of query rows with
+// all their heads that read it ("rows" below): a tile of K, then of V, is unpacked once for all of
+// them. For Q K^T the lanes are positions, for P V they are elements of the head.
+#include "kernels/attention/attention.h"
+#include "kernels/simd/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/attention/attention_cpu.cc"
+// clang-format off
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+// clang-format on
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "base/check.h"
+#include "kernels/simd/dot16-inl.h"
+#include "kernels/simd/ex2-inl.h"
+#include "kernels/simd/tree128-inl.h"
+#include "kernels/simd/vector-inl.h"
+#include "numerics/constants.h"
+#include "numerics/dot16.h"
+#include "numerics/ex2.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace vexact {
+namespace HWY_NAMESPACE {
+namespace attention {
+
+inline constexpr int64_t kMaxRows = 48;  // of a unit, unless one token has more heads a KV head
+inline constexpr int64_t kTileGroups = kAttentionTile / kDotGroup;
+inline constexpr int64_t kTilePanels = kAttentionTile / kPanel;
+
+inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Unit {
+  int32_t sequence;
+  int32_t kv_head;
+  int64_t first_token;  // row of q
+  int64_t tokens;
+  int64_t first_position;  // of first_token
+};
+
+// A softmax sum in progress, without its vector O.
+struct Softmax {
+  bool empty = true;
+  float m = 0.0f;
+  float l = 0.0f;
+};
+
+// The memory of one unit, reused by the next.
+struct Scratch {
+  Scratch(const AttentionArgs& args, int64_t max_rows)
+      : head_groups(CeilDiv(args.kv.head_dim, kDotGroup)),
+        head_panels(CeilDiv(args.kv.head_dim, kPanel)),
+        q(std::make_unique_for_overwrite<RowGroup[]>(head_groups * max_rows)),
+        p(std::make_unique_for_overwrite<RowGroup[]>(kTileGroups * max_rows)),
+        states(std::make_unique_for_overwrite<PanelState[]>(
+            std::max(head_panels, int64_t{1}) * max_rows)),
+        starts(std::make_unique_for_overwrite<PanelState[]>(max_rows)),
+        keys(std::make_unique<bf16[]>(head_groups * kDotGroup * kPanel)),
+        values(std::make_unique<bf16[]>(kAttentionTile * head_panels * kPanel)),
+        rounded(std::make_unique_for_overwrite<bf16[]>(kAttentionTile * max_rows)),
+        scores(std::make_unique_for_overwrite<float[]>(kAttentionTile * max_rows)),
+        fold(std::make_unique_for_overwrite<float[]>(head_panels * kPanel * max_rows)),
+        q_scales(max_rows),
+        p_usable(max_rows),
+        segments(max_rows),
+        folds(max_rows) {}
+
+  int64_t head_groups;
+  int64_t head_panels;
+  std::unique_ptr<RowGroup[]> q;         // [head_groups, rows]
+  std::unique_ptr<RowGroup[]> p;         // [kTileGroups, rows]
+  std::unique_ptr<PanelState[]> states;  // O of the segment: [head_panels, rows]
+  std::unique_ptr<PanelState[]> starts;  // scores, or one panel of O before the tile: [rows]
+  std::unique_ptr<bf16[]> keys;          // one panel of positions: [head_groups * 16, kPanel]
+  std::unique_ptr<bf16[]> values;        // [kAttentionTile, head_panels * kPanel]
+  std::unique_ptr<bf16[]> rounded;       // P: [rows, kAttentionTile]
+  std::unique_ptr<float[]> scores;       // [rows, kAttentionTile]
+  std::unique_ptr<float[]> fold;         // O of the fold: [rows, head_panels * kPanel], lane order
+  std::vector<RowScale> q_scales;        // [rows]
+  std::vector<uint8_t> p_usable;         // [rows]: P and O are fit for StepPanel
+  std::vector<Softmax> segments;         // [rows]
+  std::vector<Softmax> folds;            // [rows]
+};
+
+// One unit at work. Row r is token r / group, head r % group of the KV head.
+class UnitRunner {
+ public:
+  UnitRunner(const AttentionArgs& args, const Unit& unit, Scratch& scratch)
+      : args_(args),
+        unit_(unit),
+        s_(scratch),
+        group_(args.num_heads / args.kv.num_kv_heads),
+        rows_(unit.tokens * group_),
+        head_dim_(args.kv.head_dim),
+        scale_(AttentionScale(args.kv.head_dim)) {}
+
+  void Run() {
+    for (int64_t r = 0; r < rows_; ++r) {
+      s_.q_scales[r] = PrepareRow(Query(r), head_dim_, rows_, s_.q.get() + r);
+      s_.folds[r] = Softmax();
+    }
+    const int64_t segments = CeilDiv(Visible(rows_ - 1), kAttentionSegment);
+    for (int64_t i = 0; i < segments; ++i) {
+      int64_t segment = i;
+#ifdef VEXACT_BREAK_INVARIANCE
+      // Test build: decode rows fold their segments from the last one in batches of more than one.
+      if (unit_.tokens == 1 && args_.num_sequences > 1) segment = segments - 1 - i;
+#endif
+      RunSegment(segment * kAttentionSegment);
+    }
+    for (int64_t r = 0; r < rows_; ++r) StoreRow(r);
+  }
+
+ private:
+  const bf16* Query(int64_t r) const {  // [head_dim]
+    return args_.q[unit_.first_token + r / group_] +
+           (unit_.kv_head * group_ + r % group_) * head_dim_;
+  }
+  // Positions that row r sees; does not descend with r.
+  int64_t Visible(int64_t r) const { return unit_.first_position + r / group_ + 1; }
+  // The first row that sees `position`.
+  int64_t FirstRow(int64_t position) const {
+    return std::clamp((position - unit_.first_position) * group_, int64_t{0}, rows_);
+  }
+  int64_t Block(int64_t position) const {
+    return args_.block_tables[unit_.sequence * args_.block_table_stride +
+                              position / args_.kv.block_size];
+  }
+  const bf16* Key(int64_t position) const {
+    return args_.kv.Keys(Block(position), unit_.kv_head) +
+           position % args_.kv.block_size * head_dim_;
+  }
+  const bf16* Value(int64_t position) const {
+    return args_.kv.Values(Block(position), unit_.kv_head) +
+           position % args_.kv.block_size * head_dim_;
+  }
+
+  void RunSegment(int64_t start) {
+    const int64_t first_row = FirstRow(start);
+    for (int64_t r = first_row; r < rows_; ++r) s_.segments[r] = Softmax();
+    for (int64_t p = 0; p < s_.head_panels; ++p) {
+      for (int64_t r = first_row; r < rows_; ++r) s_.states[p * rows_ + r].Start();
+    }
+    const int64_t end = std::min(start + kAttentionSegment, Visible(rows_ - 1));
+    for (int64_t tile = start; tile < end; tile += kAttentionTile) RunTile(tile);
+    for (int64_t r = first_row; r < rows_; ++r) FoldSegment(r);
+  }
+
+  void RunTile(int64_t tile) {
+    const int64_t first_row = FirstRow(tile);
+    // Positions of the tile that any row sees.
+    const int64_t count = std::min<int64_t>(kAttentionTile, Visible(rows_ - 1) - tile);
+    for (int64_t begin = 0; begin < count; begin += kPanel) {
+      ScorePanel(tile, begin, std::min<int64_t>(count, begin + kPanel), first_row);
+    }
+    for (int64_t r = first_row; r < rows_; ++r) UpdateSoftmax(tile, r);
+    LoadValues(tile, count);
+    for (int64_t panel = 0; panel < s_.head_panels; ++panel) {
+      AddValues(tile, count, panel, first_row);
+    }
+  }
+
+  // Scores of positions [tile + begin, tile + end) for rows from first_row on.
+  void ScorePanel(int64_t tile, int64_t begin, int64_t end, int64_t first_row) {
+    for (int64_t lane = 0; lane < kPanel; ++lane) {
+      // Lanes past the end repeat the last position, so that they raise no doubt of their own.
+      const bf16* key = Key(tile + std::min(begin + lane, end - 1));
+      for (int64_t d = 0; d < head_dim_; ++d) s_.keys[d * kPanel + lane] = key[d];
+    }
+    const DF df;
+    const DU8 du8;
+    VU8 max_fields = hn::Zero(du8);
+    PanelGroup group;
+    for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
+    for (int64_t g = 0; g < s_.head_groups; ++g) {
+      max_fields = ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields,
+                                    group);
+      for (int64_t r = first_row; r < rows_; ++r) {
+        StepPanel(group, s_.q[g * rows_ + r], s_.q_scales[r].floor, s_.starts[r]);
+      }
+    }
+    const bool keys_usable = hn::AllTrue(du8, hn::Lt(max_fields, hn::Set(du8, kMaxPanelField + 1)));
+    for (int64_t r = first_row; r < rows_; ++r) {
+      float* scores = s_.scores.get() + r * kAttentionTile;
+      const RowScale& scale = s_.q_scales[r];
+      if (!keys_usable || !scale.usable || s_.starts[r].Doubtful(scale.floor)) {
+        const int64_t visible = std::min(end, Visible(r) - tile);
+        for (int64_t j = begin; j < visible; ++j) {
+          scores[j] = Chain(Query(r), Key(tile + j), head_dim_);
+        }
+        continue;
+      }
+      const VF unit = hn::Set(df, scale.Unit());
+      for (int half = 0; half < 2; ++half) {
+        const VF even = hn::Mul(hn::Load(df, s_.starts[r].sums[2 * half]), unit);
+        const VF odd = hn::Mul(hn::Load(df, s_.starts[r].sums[2 * half + 1]), unit);
+        hn::StoreInterleaved2(even, odd, df, scores + begin + half * kPanel / 2);
+      }
+    }
+  }
+
+  // Scores -> P, l and the scaling of O.
+  void UpdateSoftmax(int64_t tile, int64_t r) {
+    const DF df;
+    const DI di;
+    float* scores = s_.scores.get() + r * kAttentionTile;
+    const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
+    float largest = -INFINITY;
+    for (int64_t j = 0; j < visible; ++j) largest = scores[j] > largest ? scores[j] : largest;
+    Softmax& segment = s_.segments[r];
+    const float tile_m = CeilOfProduct(largest, scale_);
+    const float m = segment.empty ? tile_m : std::max(segment.m, tile_m);
+    bool usable = true;
+    if (!segment.empty) {
+      if (m != segment.m) {
+        const float factor = ::vexact::Ex2(segment.m - m);
+        segment.l = segment.l * factor;
+        ScaleStates(r, factor);
+      }
+      usable = s_.p_usable[r] != 0;
+    }
+    segment.empty = false;
+    segment.m = m;
+
+    bf16* rounded = s_.rounded.get() + r * kAttentionTile;
+    VI max_word = hn::Zero(di);
+    for (int64_t j = 0; j < kAttentionTile; j += kLanes) {
+      const auto seen = hn::Lt(hn::Iota(di, static_cast<int32_t>(j)),
+                               hn::Set(di, static_cast<int32_t>(visible)));
+      const VF exponent =
+          FusedMulAdd(hn::Load(df, scores + j), hn::Set(df, scale_), hn::Set(df, -m));
+      const VF power = hn::IfThenElseZero(hn::RebindMask(df, seen), Ex2(exponent));
+      hn::Store(power, df, scores + j);
+      const VU p = hn::And(RoundToBf16(power), hn::Set(DU(), 0xffff0000u));
+      max_word = hn::Max(max_word, hn::BitCast(di, p));
+      RowGroup& group = s_.p[j / kDotGroup * rows_ + r];
+      hn::Store(hn::BitCast(df, p), df, group.values + j % kDotGroup);
+      // A zero's field is 0: it drops by at least 127 and stays below the floor of kMinFloor.
+      const VI drop = hn::Sub(hn::Set(di, 127), hn::ShiftRight<23>(hn::BitCast(di, p)));
+      hn::Store(hn::BitCast(DU(), hn::Mul(drop, hn::Set(di, 0x01010101))), DU(),
+                group.drops + j % kDotGroup);
+      hn::Store(hn::BitCast(DU(), p), DU(), p_words_ + j);
+    }
+    for (int64_t j = 0; j < kAttentionTile; ++j) {
+      rounded[j] = bf16{static_cast<uint16_t>(p_words_[j] >> 16)};
+    }
+    // P above 1 needs |M| >= 2^23; NaN and infinity look larger still.
+    usable = usable && hn::AllTrue(di, hn::Lt(max_word, hn::Set(di, 128 << 23)));
+    s_.p_usable[r] = usable ? 1 : 0;
+    segment.l = segment.l + Tree128(scores);
+  }
+
+  void ScaleStates(int64_t r, float factor) {
+    const DF df;
+    for (int64_t p = 0; p < s_.head_panels; ++p) {
+      for (auto& sums : s_.states[p * rows_ + r].sums) {
+        hn::Store(hn::Mul(hn::Load(df, sums), hn::Set(df, factor)), df, sums);
+      }
+    }
+  }
+
+  // V of positions [tile, tile + count), zeros up to the next multiple of 16.
+  void LoadValues(int64_t tile, int64_t count) {
+    const int64_t stride = s_.head_panels * kPanel;
+    for (int64_t j = 0; j < count; ++j) {
+      std::copy_n(Value(tile + j), head_dim_, s_.values.get() + j * stride);
+    }
+    const int64_t padded = CeilDiv(count, kDotGroup) * kDotGroup;
+    std::fill(s_.values.get() + count * stride, s_.values.get() + padded * stride, bf16{});
+  }
+
+  // O <- chain of P and V over the tile, for one panel of the head's elements.
+  void AddValues(int64_t tile, int64_t count, int64_t panel, int64_t first_row) {
+    const DU8 du8;
+    const int64_t stride = s_.head_panels * kPanel;
+    PanelState* states = s_.states.get() + panel * rows_;
+    for (int64_t r = first_row; r < rows_; ++r) {
+      states[r].Watch();
+      s_.starts[r] = states[r];
+    }
+    VU8 max_fields = hn::Zero(du8);
+    PanelGroup group;
+    for (int64_t g = 0; g * kDotGroup < count; ++g) {
+      max_fields = ExpandPanelGroup(s_.values.get() + g * kDotGroup * stride + panel * kPanel,
+                                    stride, max_fields, group);
+      // A group of positions that a row does not see changes nothing.
+      for (int64_t r = FirstRow(tile + g * kDotGroup); r < rows_; ++r) {
+        StepPanel(group, s_.p[g * rows_ + r], kMinFloor, states[r]);
+      }
+    }
+    const bool values_usable =
+        hn::AllTrue(du8, hn::Lt(max_fields, hn::Set(du8, kMaxPanelField + 1)));
+    for (int64_t r = first_row; r < rows_; ++r) {
+      if (values_usable && s_.p_usable[r] != 0 && !states[r].Doubtful(kMinFloor)) continue;
+      AddValuesScalar(tile, panel, r);
+      // What is not finite stays out of StepPanel from here on.
+      if (!values_usable) s_.p_usable[r] = 0;
+    }
+  }
+
+  void AddValuesScalar(int64_t tile, int64_t panel, int64_t r) {
+    const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
+    const bf16* rounded = s_.rounded.get() + r * kAttentionTile;
+    const int64_t elements = std::min<int64_t>(kPanel, head_dim_ - panel * kPanel);
+    for (int64_t lane = 0; lane < elements; ++lane) {
+      bf16 column[kAttentionTile] = {};
+      for (int64_t j = 0; j < visible; ++j) column[j] = Value(tile + j)[panel * kPanel + lane];
+      const int v = PanelVector(lane);
+      const int64_t at = PanelLane(lane);
+      s_.states[panel * rows_ + r].sums[v][at] =
+          Chain(s_.starts[r].sums[v][at], rounded, column, kAttentionTile);
+    }
+  }
+
+  // Adds the finished segment to the row's fold.
+  void FoldSegment(int64_t r) {
+    const DF df;
+    const Softmax& next = s_.segments[r];
+    Softmax& fold = s_.folds[r];
+    const bool first = fold.empty;
+    const float m = first ? next.m : std::max(fold.m, next.m);
+    const float fold_factor = first ? 0.0f : ::vexact::Ex2(fold.m - m);
+    const float next_factor = first ? 1.0f : ::vexact::Ex2(next.m - m);
+    fold.l = first ? next.l : std::fma(next.l, next_factor, fold.l * fold_factor);
+    fold.m = m;
+    fold.empty = false;
+    for (int64_t p = 0; p < s_.head_panels; ++p) {
+      for (int v = 0; v < 4; ++v) {
+        float* o = s_.fold.get() + ((r * s_.head_panels + p) * 4 + v) * kLanes;
+        const VF sums = hn::Load(df, s_.states[p * rows_ + r].sums[v]);
+        if (first) {
+          hn::StoreU(sums, df, o);
+        } else {
+          const VF scaled = hn::Mul(hn::LoadU(df, o), hn::Set(df, fold_factor));
+          hn::StoreU(FusedMulAdd(sums, hn::Set(df, next_factor), scaled), df, o);
+        }
+      }
+    }
+  }
+
+  // y = bf16(rn(O * rcp(l))).
+  void StoreRow(int64_t r) {
+    const DF df;
+    const VF reciprocal = hn::Set(df, 1.0f / s_.folds[r].l);
+    bf16* y = args_.y[unit_.first_token + r / group_] +
+              (unit_.kv_head * group_ + r % group_) * head_dim_;
+    for (int64_t i = 0; i < 2 * s_.head_panels; ++i) {
+      const float* o = s_.fold.get() + (r * s_.head_panels * 2 + i) * 2 * kLanes;
+      const VU even = RoundToBf16(hn::Mul(hn::LoadU(df, o), reciprocal));
+      const VU odd = RoundToBf16(hn::Mul(hn::LoadU(df, o + kLanes), reciprocal));
+      alignas(64) bf16 words[2 * kLanes];
+      StoreBf16(JoinBf16(even, odd), words);
+      const int64_t first = i * 2 * kLanes;
+      if (first < head_dim_) {
+        std::copy_n(words, std::min<int64_t>(2 * kLanes, head_dim_ - first), y + first);
+      }
+    }
+  }
+
+  const AttentionArgs& args_;
+  const Unit& unit_;
+  Scratch& s_;
+  const int64_t group_;  // query heads of a KV head
+  const int64_t rows_;
+  const int64_t head_dim_;
+  const float scale_;
+  alignas(64) uint32_t p_words_[kAttentionTile];
+};
+
+std::vector<Unit> SplitIntoUnits(const AttentionArgs& args, int64_t max_tokens) {
+  std::vector<Unit> units;
+  for (int64_t s = 0; s < args.num_sequences; ++s) {
+    const int64_t begin = args.query_start[s];
+    const int64_t end = args.query_start[s + 1];
+    const int64_t first_position = args.context_len[s] - (end - begin);
+    for (int64_t t = begin; t < end; t += max_tokens) {
+      for (int64_t head = 0; head < args.kv.num_kv_heads; ++head) {
+        units.push_back({static_cast<int32_t>(s), static_cast<int32_t>(head), t,
+                         std::min(max_tokens, end - t), first_position + (t - begin)});
+      }
+    }
+  }
+  return units;
+}
+
+void Run(const AttentionArgs& args, Stream& stream) {
+  const int64_t group = args.num_heads / args.kv.num_kv_heads;
+  const int64_t max_tokens = std::max<int64_t>(1, kMaxRows / group);
+  const std::vector<Unit> units = SplitIntoUnits(args, max_tokens);
+  int64_t max_rows = 0;
+  for (const Unit& unit : units) max_rows = std::max(max_rows, unit.tokens * group);
+  const auto count = static_cast<int64_t>(units.size());
+  std::atomic<int64_t> next = 0;
+  stream.pool->ParallelFor(std::min<int64_t>(stream.pool->num_threads(), count), [&](int64_t) {
+    Scratch scratch(args, max_rows);
+    for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
+      UnitRunner(args, units[i], scratch).Run();
+    }
+  });
+}
+
+}  // namespace attention
+}  // namespace HWY_NAMESPACE
+}  // namespace vexact
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace vexact {
+
+void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream) {
+  VX_CPU_DISPATCH(target, attention::Run, args, stream);
+}
+
+}  // namespace vexact
+#endif  // HWY_ONCE

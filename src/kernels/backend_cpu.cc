@@ -1,0 +1,60 @@
+#include "kernels/backend.h"
+#include "kernels/simd/cpu_target.h"
+
+namespace vexact {
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(CpuTarget target) : target_(target) {}
+
+  std::string_view name() const override { return CpuTargetName(target_); }
+  Result<Buffer> Allocate(size_t bytes) const override { return AllocateHost(bytes); }
+  Result<LinearWeight> PackLinear(Rows<const bf16> rows) const override {
+    return PackLinearCpu(target_, rows);
+  }
+
+  void Linear(const LinearArgs& args, Stream& stream) const override {
+    LinearCpu(target_, args, stream);
+  }
+  void RmsNorm(const RmsNormArgs& args, Stream& stream) const override {
+    RmsNormCpu(target_, args, stream);
+  }
+  void Rope(const RopeArgs& args, Stream& stream) const override {
+    RopeCpu(target_, args, stream);
+  }
+  void SiluMul(const SiluMulArgs& args, Stream& stream) const override {
+    SiluMulCpu(target_, args, stream);
+  }
+  void Residual(const ResidualArgs& args, Stream& stream) const override {
+    ResidualCpu(target_, args, stream);
+  }
+  void Embedding(const EmbeddingArgs& args, Stream& stream) const override {
+    EmbeddingCpu(args, stream);
+  }
+  void KvWrite(const KvWriteArgs& args, Stream& stream) const override {
+    KvWriteCpu(args, stream);
+  }
+  void Attention(const AttentionArgs& args, Stream& stream) const override {
+    AttentionCpu(target_, args, stream);
+  }
+  void MoeRoute(const MoeRouteArgs& args, Stream& stream) const override {
+    MoeRouteCpu(target_, args, stream);
+  }
+  void MoeCombine(const MoeCombineArgs& args, Stream& stream) const override {
+    MoeCombineCpu(target_, args, stream);
+  }
+
+ private:
+  CpuTarget target_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> MakeCpuBackend() { return MakeCpuBackend(SupportedCpuTargets().back()); }
+
+std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target) {
+  return std::make_unique<CpuBackend>(target);
+}
+
+}  // namespace vexact
