@@ -20,9 +20,7 @@ class CpuBackend : public Backend {
   void RmsNorm(const RmsNormArgs& args, Stream& stream) const override {
     RmsNormCpu(target_, args, stream);
   }
-  void Rope(const RopeArgs& args, Stream& stream) const override {
-    RopeCpu(target_, args, stream);
-  }
+  void Rope(const RopeArgs& args, Stream& stream) const override { RopeCpu(target_, args, stream); }
   void SiluMul(const SiluMulArgs& args, Stream& stream) const override {
     SiluMulCpu(target_, args, stream);
   }
@@ -32,9 +30,7 @@ class CpuBackend : public Backend {
   void Embedding(const EmbeddingArgs& args, Stream& stream) const override {
     EmbeddingCpu(args, stream);
   }
-  void KvWrite(const KvWriteArgs& args, Stream& stream) const override {
-    KvWriteCpu(args, stream);
-  }
+  void KvWrite(const KvWriteArgs& args, Stream& stream) const override { KvWriteCpu(args, stream); }
   void Attention(const AttentionArgs& args, Stream& stream) const override {
     AttentionCpu(target_, args, stream);
   }

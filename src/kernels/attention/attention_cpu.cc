@@ -59,8 +59,8 @@ struct Scratch {
         head_panels(CeilDiv(args.kv.head_dim, kPanel)),
         q(std::make_unique_for_overwrite<RowGroup[]>(head_groups * max_rows)),
         p(std::make_unique_for_overwrite<RowGroup[]>(kTileGroups * max_rows)),
-        states(std::make_unique_for_overwrite<PanelState[]>(
-            std::max(head_panels, int64_t{1}) * max_rows)),
+        states(std::make_unique_for_overwrite<PanelState[]>(std::max(head_panels, int64_t{1}) *
+                                                            max_rows)),
         starts(std::make_unique_for_overwrite<PanelState[]>(max_rows)),
         keys(std::make_unique<bf16[]>(head_groups * kDotGroup * kPanel)),
         values(std::make_unique<bf16[]>(kAttentionTile * head_panels * kPanel)),
@@ -130,8 +130,8 @@ class UnitRunner {
     return std::clamp((position - unit_.first_position) * group_, int64_t{0}, rows_);
   }
   int64_t Block(int64_t position) const {
-    return args_.block_tables[unit_.sequence * args_.block_table_stride +
-                              position / args_.kv.block_size];
+    return args_
+        .block_tables[unit_.sequence * args_.block_table_stride + position / args_.kv.block_size];
   }
   const bf16* Key(int64_t position) const {
     return args_.kv.Keys(Block(position), unit_.kv_head) +
@@ -180,8 +180,8 @@ class UnitRunner {
     PanelGroup group;
     for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
     for (int64_t g = 0; g < s_.head_groups; ++g) {
-      max_fields = ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields,
-                                    group);
+      max_fields =
+          ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields, group);
       for (int64_t r = first_row; r < rows_; ++r) {
         StepPanel(group, s_.q[g * rows_ + r], s_.q_scales[r].floor, s_.starts[r]);
       }
@@ -232,12 +232,12 @@ class UnitRunner {
     bf16* rounded = s_.rounded.get() + r * kAttentionTile;
     VI max_word = hn::Zero(di);
     for (int64_t j = 0; j < kAttentionTile; j += kLanes) {
-      const auto seen = hn::Lt(hn::Iota(di, static_cast<int32_t>(j)),
-                               hn::Set(di, static_cast<int32_t>(visible)));
+      const auto seen =
+          hn::Lt(hn::Iota(di, static_cast<int32_t>(j)), hn::Set(di, static_cast<int32_t>(visible)));
       const VF exponent =
-          FusedMulAdd(hn::Load(df, scores + j), hn::Set(df, scale_), hn::Set(df, -m));
+          FusedMulAdd(hn::LoadU(df, scores + j), hn::Set(df, scale_), hn::Set(df, -m));
       const VF power = hn::IfThenElseZero(hn::RebindMask(df, seen), Ex2(exponent));
-      hn::Store(power, df, scores + j);
+      hn::StoreU(power, df, scores + j);
       const VU p = hn::And(RoundToBf16(power), hn::Set(DU(), 0xffff0000u));
       max_word = hn::Max(max_word, hn::BitCast(di, p));
       RowGroup& group = s_.p[j / kDotGroup * rows_ + r];
@@ -349,8 +349,8 @@ class UnitRunner {
   void StoreRow(int64_t r) {
     const DF df;
     const VF reciprocal = hn::Set(df, 1.0f / s_.folds[r].l);
-    bf16* y = args_.y[unit_.first_token + r / group_] +
-              (unit_.kv_head * group_ + r % group_) * head_dim_;
+    bf16* y =
+        args_.y[unit_.first_token + r / group_] + (unit_.kv_head * group_ + r % group_) * head_dim_;
     for (int64_t i = 0; i < 2 * s_.head_panels; ++i) {
       const float* o = s_.fold.get() + (r * s_.head_panels * 2 + i) * 2 * kLanes;
       const VU even = RoundToBf16(hn::Mul(hn::LoadU(df, o), reciprocal));

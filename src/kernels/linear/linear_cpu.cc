@@ -48,8 +48,8 @@ struct Task {
   const LinearArgs& args;
   int64_t first_row;
   int64_t rows;
-  int64_t groups;         // of 16 inputs
-  std::vector<RowGroup> x;  // [groups, rows]
+  int64_t groups;                // of 16 inputs
+  std::vector<RowGroup> x;       // [groups, rows]
   std::vector<RowScale> scales;  // [rows]
 
   const bf16* Panel(int64_t panel) const {
@@ -153,8 +153,7 @@ void RunTask(const LinearArgs& args, int64_t first_row, int64_t first_panel, int
   const int64_t groups = CeilDiv(args.x.cols, kDotGroup);
   Task task{args, first_row, rows, groups, std::vector<RowGroup>(groups * rows), {}};
   for (int64_t r = 0; r < rows; ++r) {
-    task.scales.push_back(
-        PrepareRow(args.x[first_row + r], args.x.cols, rows, task.x.data() + r));
+    task.scales.push_back(PrepareRow(args.x[first_row + r], args.x.cols, rows, task.x.data() + r));
   }
   const int64_t in_flight = std::max<int64_t>(1, 4 / rows);
   std::vector<PanelState> states(in_flight * rows);

@@ -62,18 +62,22 @@ TEST(LinearCpu, EqualsTheChainOnModelLikeValues) {
     for (const int64_t in : {16, 40, 576}) {
       for (const int64_t out : {1, 31, 64, 200}) {
         SCOPED_TRACE(testing::Message() << rows << " x " << in << " x " << out);
-        ExpectChains(rows, in, out, GaussianBf16(rows * in, 3.0f, 1), GaussianBf16(out * in, 0.05f, 2),
-                     rows % 4 + 1);
+        ExpectChains(rows, in, out, GaussianBf16(rows * in, 3.0f, 1),
+                     GaussianBf16(out * in, 0.05f, 2), rows % 4 + 1);
       }
     }
   }
 }
 
 TEST(LinearCpu, EqualsTheChainOnWideExponents) {
-  struct Range { int low, high; };
+  struct Range {
+    int low, high;
+  };
   int seed = 10;
-  for (const Range x : {Range{100, 140}, Range{0, 30}, Range{60, 190}, Range{200, 254}, Range{0, 254}, Range{250, 255}}) {
-    for (const Range w : {Range{100, 130}, Range{0, 20}, Range{60, 160}, Range{140, 200}, Range{0, 254}, Range{253, 255}}) {
+  for (const Range x : {Range{100, 140}, Range{0, 30}, Range{60, 190}, Range{200, 254},
+                        Range{0, 254}, Range{250, 255}}) {
+    for (const Range w : {Range{100, 130}, Range{0, 20}, Range{60, 160}, Range{140, 200},
+                          Range{0, 254}, Range{253, 255}}) {
       SCOPED_TRACE(testing::Message() << x.low << ".." << x.high << " " << w.low << ".." << w.high);
       const int64_t rows = 3, in = 80, out = 70;
       seed += 2;

@@ -21,8 +21,7 @@ namespace rope {
 
 // bf16(rn(bf16(rn(x * cos)) + bf16(rn(y * sin)))).
 HWY_INLINE VU Rotated(VF x, VF cos, VF y, VF sin) {
-  return RoundToBf16(
-      hn::Add(RoundThroughBf16(hn::Mul(x, cos)), RoundThroughBf16(hn::Mul(y, sin))));
+  return RoundToBf16(hn::Add(RoundThroughBf16(hn::Mul(x, cos)), RoundThroughBf16(hn::Mul(y, sin))));
 }
 
 // kWordLanes elements of both halves of a head, in place.

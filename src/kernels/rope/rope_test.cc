@@ -16,11 +16,17 @@ namespace {
 RopeConfig OracleConfig(int i) {
   switch (i) {
     case 0:
-      return {.rotary_dim = 128, .theta = 1e6};
+      return {.theta = 1e6, .rotary_dim = 128};
     case 1:
-      return {.rotary_dim = 64, .theta = 1e5};
+      return {.theta = 1e5, .rotary_dim = 64};
     case 2:
-      return {.rotary_dim = 128, .theta = 5e5, .scaling = RopeScaling::kLlama3, .factor = 8.0};
+      return {.theta = 5e5,
+              .rotary_dim = 128,
+              .scaling = RopeScaling::kLlama3,
+              .factor = 8.0,
+              .low_freq_factor = 1.0,
+              .high_freq_factor = 4.0,
+              .original_max_position_embeddings = 8192.0};
     default:
       return {.rotary_dim = 64, .scaling = RopeScaling::kLinear, .factor = 4.0};
   }

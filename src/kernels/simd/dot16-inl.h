@@ -41,8 +41,8 @@ struct alignas(64) RowGroup {
 };
 
 // 16 inputs of kPanel outputs. Vector v of an input holds the even (v = 0, 2) or odd (1, 3) outputs
-// of the lower (0, 1) or upper (2, 3) half of the panel; a word of `fields` holds the exponent bytes
-// of vectors 0, 2, 1, 3, lowest first.
+// of the lower (0, 1) or upper (2, 3) half of the panel; a word of `fields` holds the exponent
+// bytes of vectors 0, 2, 1, 3, lowest first.
 struct alignas(64) PanelGroup {
   float values[kDotGroup][4][kLanes];
   uint32_t fields[kDotGroup][kLanes];
@@ -139,12 +139,12 @@ HWY_INLINE void StepPanel(const PanelGroup& panel, const RowGroup& row, int floo
   VI totals[4];
   for (int v = 0; v < 4; ++v) {
     const VF sum = hn::Load(df, state.sums[v]);
-    exponents[v] = hn::Max(hn::And(exponents[v], exponent_mask),
-                           hn::And(hn::BitCast(di, sum), exponent_mask));
+    exponents[v] =
+        hn::Max(hn::And(exponents[v], exponent_mask), hn::And(hn::BitCast(di, sum), exponent_mask));
     lowest = hn::Min(lowest, exponents[v]);
     // 2^(25 - E): field 127 + 25 + 127 - (biased E).
-    scales[v] = hn::BitCast(
-        df, hn::Sub(hn::Set(di, static_cast<int32_t>(279u << 23)), exponents[v]));
+    scales[v] =
+        hn::BitCast(df, hn::Sub(hn::Set(di, static_cast<int32_t>(279u << 23)), exponents[v]));
     totals[v] = TruncateToInt(hn::Mul(sum, scales[v]));
   }
   for (int k = 0; k < kDotGroup; ++k) {

@@ -43,8 +43,8 @@ HWY_INLINE VI Ex2TableWords(VI r) {
   const VI x_low = hn::And(x, hn::Set(di, 511));
   const VI small = hn::Add(hn::Set(di, 12228 / 2),
                            hn::Add(hn::Mul(c1, x_low), hn::Mul(c2, square)));  // halved: < 2^26
-  const VI units = hn::Add(hn::ShiftLeft<4>(c0), hn::Add(hn::Mul(c1, x_high),
-                                                         hn::ShiftRight<9>(small)));
+  const VI units =
+      hn::Add(hn::ShiftLeft<4>(c0), hn::Add(hn::Mul(c1, x_high), hn::ShiftRight<9>(small)));
   return hn::Add(hn::Set(di, 0x3f000000), hn::ShiftRight<6>(units));
 }
 

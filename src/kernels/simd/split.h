@@ -17,8 +17,8 @@ inline void ParallelRanges(Stream& stream, int64_t count, int64_t item_elements,
   constexpr int64_t kRangeElements = 32768;  // about 10 us
   const int64_t range = std::max<int64_t>(1, kRangeElements / std::max<int64_t>(1, item_elements));
   const int64_t ranges = (count + range - 1) / range;
-  stream.pool->ParallelFor(
-      ranges, [&](int64_t i) { body(i * range, std::min(count, (i + 1) * range)); });
+  stream.pool->ParallelFor(ranges,
+                           [&](int64_t i) { body(i * range, std::min(count, (i + 1) * range)); });
 }
 
 }  // namespace vexact

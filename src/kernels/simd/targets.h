@@ -14,15 +14,15 @@
 #define HWY_BROKEN_EMU128 0
 
 // Calls `function` of the namespace that was compiled for `target` (a CpuTarget).
-#define VX_CPU_DISPATCH(target, function, ...)                                   \
-  switch (target) {                                                              \
-    case CpuTarget::kAvx512:                                                     \
-      return N_AVX3::function(__VA_ARGS__);                                      \
-    case CpuTarget::kAvx2:                                                       \
-      return N_AVX2::function(__VA_ARGS__);                                      \
-    case CpuTarget::kScalar:                                                     \
-      break;                                                                     \
-  }                                                                              \
+#define VX_CPU_DISPATCH(target, function, ...) \
+  switch (target) {                            \
+    case CpuTarget::kAvx512:                   \
+      return N_AVX3::function(__VA_ARGS__);    \
+    case CpuTarget::kAvx2:                     \
+      return N_AVX2::function(__VA_ARGS__);    \
+    case CpuTarget::kScalar:                   \
+      break;                                   \
+  }                                            \
   return N_EMU128::function(__VA_ARGS__)
 
 #endif  // VEXACT_KERNELS_SIMD_TARGETS_H_
