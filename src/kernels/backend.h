@@ -9,10 +9,12 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/kv_write/kv_write.h"
 #include "kernels/linear/linear.h"
+#include "kernels/logprob/logprob.h"
 #include "kernels/moe/moe.h"
 #include "kernels/residual/residual.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope/rope.h"
+#include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/simd/cpu_target.h"
 
@@ -37,6 +39,9 @@ class Backend {
   virtual void Attention(const AttentionArgs& args, Stream& stream) const = 0;
   virtual void MoeRoute(const MoeRouteArgs& args, Stream& stream) const = 0;
   virtual void MoeCombine(const MoeCombineArgs& args, Stream& stream) const = 0;
+  virtual void SumLogits(const SumLogitsArgs& args, Stream& stream) const = 0;
+  virtual void Logprob(const LogprobArgs& args, Stream& stream) const = 0;
+  virtual void Sample(const SampleArgs& args, Stream& stream) const = 0;
 };
 
 // The plain functions of numerics.md: slow, the measure of every other backend.

@@ -40,6 +40,15 @@ class CpuBackend : public Backend {
   void MoeCombine(const MoeCombineArgs& args, Stream& stream) const override {
     MoeCombineCpu(target_, args, stream);
   }
+  void SumLogits(const SumLogitsArgs& args, Stream& stream) const override {
+    SumLogitsCpu(target_, args, stream);
+  }
+  void Logprob(const LogprobArgs& args, Stream& stream) const override {
+    LogprobCpu(target_, args, stream);
+  }
+  void Sample(const SampleArgs& args, Stream& stream) const override {
+    SampleCpu(target_, args, stream);
+  }
 
  private:
   CpuTarget target_;

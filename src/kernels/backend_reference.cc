@@ -27,6 +27,11 @@ class ReferenceBackend final : public Backend {
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override {
     MoeCombineReference(args, s);
   }
+  void SumLogits(const SumLogitsArgs& args, Stream& s) const override {
+    SumLogitsReference(args, s);
+  }
+  void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobReference(args, s); }
+  void Sample(const SampleArgs& args, Stream& s) const override { SampleReference(args, s); }
 };
 
 }  // namespace
