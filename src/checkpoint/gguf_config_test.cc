@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "support/gguf_writer.h"
@@ -128,7 +129,18 @@ struct Refusal {
   const char* message;
 };
 
-TEST(ReadGgufConfig, RefusalsNameKeyExpectedAndFound) {
+// Makes every change on a llama of its own and compares the error.
+void ExpectRefusals(std::span<const Refusal> refusals) {
+  for (const Refusal& refusal : refusals) {
+    GgufWriter writer = LlamaFile();
+    refusal.change(writer);
+    const auto config = Read(writer);
+    EXPECT_EQ(config.ok() ? "" : config.error().message, std::string("m.gguf: ") + refusal.message)
+        << refusal.name;
+  }
+}
+
+TEST(ReadGgufConfig, RefusesOtherFeaturesByKeyExpectedAndFound) {
   const Refusal refusals[] = {
       {"architecture", [](GgufWriter& w) { w.SetString("general.architecture", "gemma"); },
        "\"general.architecture\": expected \"llama\", \"qwen2\", \"qwen3\" or \"qwen3moe\", found "
@@ -150,6 +162,12 @@ TEST(ReadGgufConfig, RefusalsNameKeyExpectedAndFound) {
        "\"llama.attention.value_length\": expected the key length, 64, found 32"},
       {"experts", [](GgufWriter& w) { w.SetUint32("llama.expert_count", 8); },
        "\"llama.expert_count\": expected 0 for this architecture, found 8"},
+  };
+  ExpectRefusals(refusals);
+}
+
+TEST(ReadGgufConfig, RefusesWrongSizesByKeyExpectedAndFound) {
+  const Refusal refusals[] = {
       {"missing size", [](GgufWriter& w) { w.Remove("llama.block_count"); },
        "\"llama.block_count\": expected an integer from 1 to 1024, found nothing"},
       {"giant size", [](GgufWriter& w) { w.SetUint32("llama.embedding_length", UINT32_MAX); },
@@ -181,13 +199,7 @@ TEST(ReadGgufConfig, RefusalsNameKeyExpectedAndFound) {
       {"split file", [](GgufWriter& w) { w.SetRaw("split.count", 2, BytesOf(uint16_t{3})); },
        "\"split.count\": expected one file, found 3"},
   };
-  for (const Refusal& refusal : refusals) {
-    GgufWriter writer = LlamaFile();
-    refusal.change(writer);
-    const auto config = Read(writer);
-    EXPECT_EQ(config.ok() ? "" : config.error().message, std::string("m.gguf: ") + refusal.message)
-        << refusal.name;
-  }
+  ExpectRefusals(refusals);
 }
 
 TEST(ReadGgufConfig, RefusesMoreChosenExpertsThanThereAre) {
