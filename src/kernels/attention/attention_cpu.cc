@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "kernels/attention/attention_cpu.cc"
 // clang-format off
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 // clang-format on
 
@@ -37,6 +38,40 @@ inline constexpr int64_t kTilePanels = kAttentionTile / kPanel;
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// to[d * kPanel + i] = from[i][first + d] for i and d in [0, 8).
+HWY_INLINE void Transpose8x8(const bf16* const* from, int64_t first, bf16* to) {
+  const hn::FixedTag<uint16_t, 8> d16;
+  const hn::FixedTag<uint32_t, 4> d32;
+  const hn::FixedTag<uint64_t, 2> d64;
+  hn::Vec<decltype(d16)> rows[8];
+  HWY_UNROLL(8)
+  for (int i = 0; i < 8; ++i) {
+    rows[i] = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from[i] + first));
+  }
+  hn::Vec<decltype(d32)> pairs[8];  // elements 0-3 (even entries) or 4-7 of two rows
+  HWY_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    pairs[2 * i] = hn::BitCast(d32, hn::InterleaveLower(d16, rows[2 * i], rows[2 * i + 1]));
+    pairs[2 * i + 1] = hn::BitCast(d32, hn::InterleaveUpper(d16, rows[2 * i], rows[2 * i + 1]));
+  }
+  HWY_UNROLL(2)
+  for (int half = 0; half < 2; ++half) {  // elements 4 * half to 4 * half + 3
+    const auto lower_01 = hn::InterleaveLower(d32, pairs[half], pairs[2 + half]);
+    const auto lower_23 = hn::InterleaveUpper(d32, pairs[half], pairs[2 + half]);
+    const auto upper_01 = hn::InterleaveLower(d32, pairs[4 + half], pairs[6 + half]);
+    const auto upper_23 = hn::InterleaveUpper(d32, pairs[4 + half], pairs[6 + half]);
+    const auto store = [&](int element, auto lower, auto upper) {
+      uint16_t* at = reinterpret_cast<uint16_t*>(to + (4 * half + element) * kPanel);
+      const auto a = hn::BitCast(d64, lower);
+      const auto b = hn::BitCast(d64, upper);
+      hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, a, b)), d16, at);
+      hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, a, b)), d16, at + kPanel);
+    };
+    store(0, lower_01, upper_01);
+    store(2, lower_23, upper_23);
+  }
+}
+
 struct Unit {
   int32_t sequence;
   int32_t kv_head;
@@ -63,8 +98,6 @@ struct Scratch {
                                                             max_rows)),
         starts(std::make_unique_for_overwrite<PanelState[]>(max_rows)),
         keys(std::make_unique<bf16[]>(head_groups * kDotGroup * kPanel)),
-        values(std::make_unique<bf16[]>(kAttentionTile * head_panels * kPanel)),
-        rounded(std::make_unique_for_overwrite<bf16[]>(kAttentionTile * max_rows)),
         scores(std::make_unique_for_overwrite<float[]>(kAttentionTile * max_rows)),
         fold(std::make_unique_for_overwrite<float[]>(head_panels * kPanel * max_rows)),
         q_scales(max_rows),
@@ -79,14 +112,13 @@ struct Scratch {
   std::unique_ptr<PanelState[]> states;  // O of the segment: [head_panels, rows]
   std::unique_ptr<PanelState[]> starts;  // scores, or one panel of O before the tile: [rows]
   std::unique_ptr<bf16[]> keys;          // one panel of positions: [head_groups * 16, kPanel]
-  std::unique_ptr<bf16[]> values;        // [kAttentionTile, head_panels * kPanel]
-  std::unique_ptr<bf16[]> rounded;       // P: [rows, kAttentionTile]
   std::unique_ptr<float[]> scores;       // [rows, kAttentionTile]
   std::unique_ptr<float[]> fold;         // O of the fold: [rows, head_panels * kPanel], lane order
   std::vector<RowScale> q_scales;        // [rows]
   std::vector<uint8_t> p_usable;         // [rows]: P and O are fit for StepPanel
   std::vector<Softmax> segments;         // [rows]
   std::vector<Softmax> folds;            // [rows]
+  bf16 values[kDotGroup * kPanel];       // see UnitRunner::Values
 };
 
 // One unit at work. Row r is token r / group, head r % group of the KV head.
@@ -161,25 +193,52 @@ class UnitRunner {
       ScorePanel(tile, begin, std::min<int64_t>(count, begin + kPanel), first_row);
     }
     for (int64_t r = first_row; r < rows_; ++r) UpdateSoftmax(tile, r);
-    LoadValues(tile, count);
     for (int64_t panel = 0; panel < s_.head_panels; ++panel) {
       AddValues(tile, count, panel, first_row);
     }
   }
 
+  // K of positions [tile + begin, tile + begin + kPanel), transposed.
+  void LoadKeys(int64_t tile, int64_t begin, int64_t end) {
+    for (int64_t lane = 0; lane < kPanel; lane += 8) {
+      const bf16* keys[8];
+      for (int64_t i = 0; i < 8; ++i) {
+        // Lanes past the end repeat the last position, so that they raise no doubt of their own.
+        keys[i] = Key(tile + std::min(begin + lane + i, end - 1));
+      }
+      int64_t d = 0;
+      for (; d + 8 <= head_dim_; d += 8) Transpose8x8(keys, d, &s_.keys[d * kPanel + lane]);
+      for (; d < head_dim_; ++d) {
+        for (int64_t i = 0; i < 8; ++i) s_.keys[d * kPanel + lane + i] = keys[i][d];
+      }
+    }
+  }
+
+  // While group g of a panel of keys is at work: its share of the panel's values and of the next
+  // panel's keys. Runs of one block are too short for the processor to see them coming.
+  void PrefetchAhead(int64_t first, int64_t g) const {
+    const int64_t visible = Visible(rows_ - 1);
+    const auto prefetch_row = [this](const bf16* row) {
+      for (int64_t d = 0; d < head_dim_; d += 32) hwy::Prefetch(row + d);
+    };
+    const int64_t begin = first + g * kPanel / s_.head_groups;
+    const int64_t end = first + (g + 1) * kPanel / s_.head_groups;
+    for (int64_t p = begin; p < end; ++p) {
+      if (p < visible) prefetch_row(Value(p));
+      if (p + kPanel < visible) prefetch_row(Key(p + kPanel));
+    }
+  }
+
   // Scores of positions [tile + begin, tile + end) for rows from first_row on.
   void ScorePanel(int64_t tile, int64_t begin, int64_t end, int64_t first_row) {
-    for (int64_t lane = 0; lane < kPanel; ++lane) {
-      // Lanes past the end repeat the last position, so that they raise no doubt of their own.
-      const bf16* key = Key(tile + std::min(begin + lane, end - 1));
-      for (int64_t d = 0; d < head_dim_; ++d) s_.keys[d * kPanel + lane] = key[d];
-    }
+    LoadKeys(tile, begin, end);
     const DF df;
     const DU8 du8;
     VU8 max_fields = hn::Zero(du8);
     PanelGroup group;
     for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
     for (int64_t g = 0; g < s_.head_groups; ++g) {
+      PrefetchAhead(tile + begin, g);
       max_fields =
           ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields, group);
       for (int64_t r = first_row; r < rows_; ++r) {
@@ -212,8 +271,7 @@ class UnitRunner {
     const DI di;
     float* scores = s_.scores.get() + r * kAttentionTile;
     const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
-    float largest = -INFINITY;
-    for (int64_t j = 0; j < visible; ++j) largest = scores[j] > largest ? scores[j] : largest;
+    const float largest = Largest(scores, visible);
     Softmax& segment = s_.segments[r];
     const float tile_m = CeilOfProduct(largest, scale_);
     const float m = segment.empty ? tile_m : std::max(segment.m, tile_m);
@@ -229,7 +287,6 @@ class UnitRunner {
     segment.empty = false;
     segment.m = m;
 
-    bf16* rounded = s_.rounded.get() + r * kAttentionTile;
     VI max_word = hn::Zero(di);
     for (int64_t j = 0; j < kAttentionTile; j += kLanes) {
       const auto seen =
@@ -246,15 +303,25 @@ class UnitRunner {
       const VI drop = hn::Sub(hn::Set(di, 127), hn::ShiftRight<23>(hn::BitCast(di, p)));
       hn::Store(hn::BitCast(DU(), hn::Mul(drop, hn::Set(di, 0x01010101))), DU(),
                 group.drops + j % kDotGroup);
-      hn::Store(hn::BitCast(DU(), p), DU(), p_words_ + j);
-    }
-    for (int64_t j = 0; j < kAttentionTile; ++j) {
-      rounded[j] = bf16{static_cast<uint16_t>(p_words_[j] >> 16)};
     }
     // P above 1 needs |M| >= 2^23; NaN and infinity look larger still.
     usable = usable && hn::AllTrue(di, hn::Lt(max_word, hn::Set(di, 128 << 23)));
     s_.p_usable[r] = usable ? 1 : 0;
     segment.l = segment.l + Tree128(scores);
+  }
+
+  // The largest of scores[0..count), NaN ignored; -inf if there is none.
+  static float Largest(const float* scores, int64_t count) {
+    const DF df;
+    VF largest = hn::Set(df, -INFINITY);
+    int64_t j = 0;
+    for (; j + kLanes <= count; j += kLanes) {
+      const VF v = hn::LoadU(df, scores + j);
+      largest = hn::IfThenElse(hn::Gt(v, largest), v, largest);
+    }
+    float result = hn::GetLane(hn::MaxOfLanes(df, largest));
+    for (; j < count; ++j) result = scores[j] > result ? scores[j] : result;
+    return result;
   }
 
   void ScaleStates(int64_t r, float factor) {
@@ -266,20 +333,26 @@ class UnitRunner {
     }
   }
 
-  // V of positions [tile, tile + count), zeros up to the next multiple of 16.
-  void LoadValues(int64_t tile, int64_t count) {
-    const int64_t stride = s_.head_panels * kPanel;
-    for (int64_t j = 0; j < count; ++j) {
-      std::copy_n(Value(tile + j), head_dim_, s_.values.get() + j * stride);
+  // V of positions [position, position + 16), one panel of their elements, from the pool itself if
+  // all of it may be read there, else copied among zeros. Positions from `end` on are never read.
+  const bf16* Values(int64_t position, int64_t end, int64_t panel, int64_t* stride) {
+    const int64_t elements = std::min<int64_t>(kPanel, head_dim_ - panel * kPanel);
+    // A block's size is a multiple of 16, so that the 16 positions are rows of one block.
+    if (position + kDotGroup <= end && elements == kPanel) {
+      *stride = head_dim_;
+      return Value(position) + panel * kPanel;
     }
-    const int64_t padded = CeilDiv(count, kDotGroup) * kDotGroup;
-    std::fill(s_.values.get() + count * stride, s_.values.get() + padded * stride, bf16{});
+    *stride = kPanel;
+    std::fill_n(s_.values, kDotGroup * kPanel, bf16{});
+    for (int64_t j = 0; j < std::min<int64_t>(kDotGroup, end - position); ++j) {
+      std::copy_n(Value(position + j) + panel * kPanel, elements, s_.values + j * kPanel);
+    }
+    return s_.values;
   }
 
   // O <- chain of P and V over the tile, for one panel of the head's elements.
   void AddValues(int64_t tile, int64_t count, int64_t panel, int64_t first_row) {
     const DU8 du8;
-    const int64_t stride = s_.head_panels * kPanel;
     PanelState* states = s_.states.get() + panel * rows_;
     for (int64_t r = first_row; r < rows_; ++r) {
       states[r].Watch();
@@ -288,8 +361,9 @@ class UnitRunner {
     VU8 max_fields = hn::Zero(du8);
     PanelGroup group;
     for (int64_t g = 0; g * kDotGroup < count; ++g) {
-      max_fields = ExpandPanelGroup(s_.values.get() + g * kDotGroup * stride + panel * kPanel,
-                                    stride, max_fields, group);
+      int64_t stride;
+      const bf16* values = Values(tile + g * kDotGroup, tile + count, panel, &stride);
+      max_fields = ExpandPanelGroup(values, stride, max_fields, group);
       // A group of positions that a row does not see changes nothing.
       for (int64_t r = FirstRow(tile + g * kDotGroup); r < rows_; ++r) {
         StepPanel(group, s_.p[g * rows_ + r], kMinFloor, states[r]);
@@ -307,7 +381,10 @@ class UnitRunner {
 
   void AddValuesScalar(int64_t tile, int64_t panel, int64_t r) {
     const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
-    const bf16* rounded = s_.rounded.get() + r * kAttentionTile;
+    bf16 rounded[kAttentionTile];
+    for (int64_t j = 0; j < kAttentionTile; ++j) {
+      rounded[j] = Bf16FromFloat(s_.p[j / kDotGroup * rows_ + r].values[j % kDotGroup]);
+    }
     const int64_t elements = std::min<int64_t>(kPanel, head_dim_ - panel * kPanel);
     for (int64_t lane = 0; lane < elements; ++lane) {
       bf16 column[kAttentionTile] = {};
@@ -371,7 +448,6 @@ class UnitRunner {
   const int64_t rows_;
   const int64_t head_dim_;
   const float scale_;
-  alignas(64) uint32_t p_words_[kAttentionTile];
 };
 
 std::vector<Unit> SplitIntoUnits(const AttentionArgs& args, int64_t max_tokens) {

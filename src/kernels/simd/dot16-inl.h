@@ -124,6 +124,7 @@ HWY_INLINE void StepPanel(const PanelGroup& panel, const RowGroup& row, int floo
   const DU du;
   const DU8 du8;
   VU8 largest = hn::Set(du8, static_cast<uint8_t>(floor));
+  HWY_UNROLL(16)
   for (int k = 0; k < kDotGroup; ++k) {
     const VU8 fields = hn::BitCast(du8, hn::Load(du, panel.fields[k]));
     const VU8 drop = hn::BitCast(du8, hn::Set(du, row.drops[k]));
@@ -137,6 +138,7 @@ HWY_INLINE void StepPanel(const PanelGroup& panel, const RowGroup& row, int floo
   VU highest = hn::Load(du, state.highest);
   VF scales[4];
   VI totals[4];
+  HWY_UNROLL(4)
   for (int v = 0; v < 4; ++v) {
     const VF sum = hn::Load(df, state.sums[v]);
     exponents[v] =
@@ -147,13 +149,16 @@ HWY_INLINE void StepPanel(const PanelGroup& panel, const RowGroup& row, int floo
         hn::BitCast(df, hn::Sub(hn::Set(di, static_cast<int32_t>(279u << 23)), exponents[v]));
     totals[v] = TruncateToInt(hn::Mul(sum, scales[v]));
   }
+  HWY_UNROLL(16)
   for (int k = 0; k < kDotGroup; ++k) {
     const VF x = hn::Set(df, row.values[k]);
-    for (int v = 0; v < 4; ++v) {
+    HWY_UNROLL(4)
+  for (int v = 0; v < 4; ++v) {
       const VF product = hn::Mul(hn::Load(df, panel.values[k][v]), x);
       totals[v] = hn::Add(totals[v], TruncateToInt(hn::Mul(product, scales[v])));
     }
   }
+  HWY_UNROLL(4)
   for (int v = 0; v < 4; ++v) {
     const VF unit = hn::BitCast(df, hn::Sub(exponents[v], hn::Set(di, 25 << 23)));  // 2^(E - 25)
     hn::Store(hn::Mul(RoundTowardZero(totals[v], highest), unit), df, state.sums[v]);
@@ -172,34 +177,70 @@ struct RowScale {
   float Unit() const { return FloatFromWord(static_cast<uint32_t>(max_field) << 23); }
 };
 
+// The largest and the smallest exponent field of the elements of x that are not 0, each at least 1;
+// {1, 255} if there are none.
+struct FieldRange {
+  int largest;
+  int smallest;
+};
+inline FieldRange FieldsOf(const bf16* x, int64_t cols) {
+  const DU16 du16;
+  auto largest = hn::Zero(du16);
+  auto smallest = hn::Set(du16, uint16_t{0xffff});  // of magnitude - 1, so that a 0 is the largest
+  const auto add = [&](const bf16* from) {
+    const auto words = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(from));
+    const auto magnitude = hn::And(words, hn::Set(du16, uint16_t{0x7fff}));
+    largest = hn::Max(largest, magnitude);
+    smallest = hn::Min(smallest, hn::Sub(magnitude, hn::Set(du16, uint16_t{1})));
+  };
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= cols; i += 2 * kLanes) add(x + i);
+  bf16 last[2 * kLanes] = {};
+  std::copy(x + i, x + cols, last);
+  add(last);
+  uint16_t all[2][2 * kLanes];
+  hn::StoreU(largest, du16, all[0]);
+  hn::StoreU(smallest, du16, all[1]);
+  const int max_magnitude = *std::max_element(all[0], all[0] + 2 * kLanes);
+  const int min_magnitude = *std::min_element(all[1], all[1] + 2 * kLanes) + 1;
+  return {std::max(max_magnitude >> 7, 1),
+          max_magnitude == 0 ? 255 : std::max(min_magnitude >> 7, 1)};
+}
+
+HWY_INLINE void PrepareGroup(const bf16* x, VI max_field, VF normalise, RowGroup& group) {
+  const DI di;
+  const hn::Rebind<uint16_t, DI> du16;
+  for (int i = 0; i < kDotGroup; i += kLanes) {
+    const auto half_words = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(x + i));
+    const VI word = hn::ShiftLeft<16>(hn::PromoteTo(di, half_words));
+    const VI magnitude = hn::And(word, hn::Set(di, 0x7fffffff));
+    const VI field = hn::Max(hn::ShiftRight<23>(magnitude), hn::Set(di, 1));
+    const auto zero = hn::Eq(magnitude, hn::Zero(di));
+    const VI drop = hn::IfThenElse(zero, hn::Set(di, 255), hn::Sub(max_field, field));
+    const VI pairs = hn::Or(drop, hn::ShiftLeft<8>(drop));
+    hn::Store(hn::BitCast(DU(), hn::Or(pairs, hn::ShiftLeft<16>(pairs))), DU(), group.drops + i);
+    hn::Store(hn::Mul(hn::BitCast(DF(), word), normalise), DF(), group.values + i);
+  }
+}
+
 // x [cols] into groups[0], groups[stride], ...: ceil(cols / 16) of them, padded with zeros.
 inline RowScale PrepareRow(const bf16* x, int64_t cols, int64_t stride, RowGroup* groups) {
-  int max_field = 1;
-  int min_field = 255;
-  for (int64_t i = 0; i < cols; ++i) {
-    const int magnitude = x[i].bits & 0x7fff;
-    const int field = std::max(magnitude >> 7, 1);
-    max_field = std::max(max_field, magnitude == 0 ? 1 : field);
-    min_field = std::min(min_field, magnitude == 0 ? 255 : field);
-  }
-  const int max_drop = std::max(max_field - min_field, 0);
+  const FieldRange fields = FieldsOf(x, cols);
   // Below floor a true exponent might be under -101, where results can be subnormal.
-  const RowScale scale = {max_field, max_drop, std::max(kMinFloor, 153 - max_field),
-                          max_field <= 183};
+  const RowScale scale = {fields.largest, std::max(fields.largest - fields.smallest, 0),
+                          std::max(kMinFloor, 153 - fields.largest), fields.largest <= 183};
   if (!scale.usable) return scale;
-  const float normalise = FloatFromWord(static_cast<uint32_t>(254 - max_field) << 23);
-  for (int64_t i = 0; i < cols; ++i) {
-    RowGroup& group = groups[i / kDotGroup * stride];
-    const int magnitude = x[i].bits & 0x7fff;
-    const int drop = magnitude == 0 ? 255 : max_field - std::max(magnitude >> 7, 1);
-    group.values[i % kDotGroup] = FloatFromBf16(x[i]) * normalise;
-    group.drops[i % kDotGroup] = static_cast<uint32_t>(drop) * 0x01010101u;
+  const VI max_field = hn::Set(DI(), scale.max_field);
+  const VF normalise =
+      hn::Set(DF(), FloatFromWord(static_cast<uint32_t>(254 - scale.max_field) << 23));
+  int64_t i = 0;
+  for (; i + kDotGroup <= cols; i += kDotGroup) {
+    PrepareGroup(x + i, max_field, normalise, groups[i / kDotGroup * stride]);
   }
-  for (int64_t i = cols; i % kDotGroup != 0; ++i) {
-    RowGroup& group = groups[i / kDotGroup * stride];
-    group.values[i % kDotGroup] = 0.0f;
-    group.drops[i % kDotGroup] = 0xffffffffu;
-  }
+  if (i == cols) return scale;
+  bf16 last[kDotGroup] = {};
+  std::copy(x + i, x + cols, last);
+  PrepareGroup(last, max_field, normalise, groups[i / kDotGroup * stride]);
   return scale;
 }
 
