@@ -43,8 +43,8 @@ std::vector<bf16> GaussianBf16(int64_t count, float sigma, uint32_t seed) {
   return values;
 }
 
-std::vector<float> Run(CpuTarget target, const Shape& shape, const std::vector<bf16>& x,
-                       const std::vector<bf16>& w, int threads) {
+std::vector<float> RunLinear(CpuTarget target, const Shape& shape, const std::vector<bf16>& x,
+                             const std::vector<bf16>& w, int threads) {
   ThreadPool pool(threads);
   Stream stream{&pool};
   const auto weight = PackLinearCpu(target, Rows<const bf16>(w.data(), shape.out, shape.in));
@@ -66,7 +66,7 @@ void ExpectChains(const Shape& shape, const std::vector<bf16>& x, const std::vec
     }
   }
   for (const CpuTarget target : SupportedCpuTargets()) {
-    const std::vector<float> y = Run(target, shape, x, w, threads);
+    const std::vector<float> y = RunLinear(target, shape, x, w, threads);
     for (size_t i = 0; i < y.size(); ++i) {
       ASSERT_EQ(CanonicalWord(y[i]), CanonicalWord(expected[i]))
           << CpuTargetName(target) << " row " << i / shape.out << " output " << i % shape.out;
@@ -178,7 +178,7 @@ TEST(LinearCpu, EqualsTheHardwareAtItsCorners) {
     std::copy_n(corner.a, 16, x.begin() + 16);
     std::copy_n(corner.b, 16, w.begin() + 16);
     for (const CpuTarget target : SupportedCpuTargets()) {
-      ASSERT_EQ(CanonicalWord(Run(target, shape, x, w, 1)[0]),
+      ASSERT_EQ(CanonicalWord(RunLinear(target, shape, x, w, 1)[0]),
                 CanonicalWord(FloatFromWord(corner.answer)))
           << CpuTargetName(target) << " corner " << i << " kind " << corner.kind;
     }
