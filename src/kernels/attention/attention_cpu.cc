@@ -319,7 +319,9 @@ class UnitRunner {
       const VF v = hn::LoadU(df, scores + j);
       largest = hn::IfThenElse(hn::Gt(v, largest), v, largest);
     }
-    float result = hn::GetLane(hn::MaxOfLanes(df, largest));
+    float lanes[kLanes];  // (Highway's MaxOfLanes without SIMD never answers -inf.)
+    hn::StoreU(largest, df, lanes);
+    float result = *std::max_element(lanes, lanes + kLanes);
     for (; j < count; ++j) result = scores[j] > result ? scores[j] : result;
     return result;
   }

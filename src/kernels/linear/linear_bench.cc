@@ -16,9 +16,9 @@ struct Shape {
   int64_t in;
 };
 constexpr Shape kShapes[] = {
-    {"smollm2.qo", 576, 576},       {"smollm2.kv", 192, 576},      {"smollm2.gate_up", 1536, 576},
-    {"smollm2.down", 576, 1536},    {"smollm2.head", 49152, 576},  {"qwen3-1.7b.q", 2048, 2048},
-    {"qwen3-1.7b.kv", 1024, 2048},  {"qwen3-1.7b.gate", 6144, 2048}, {"qwen3-1.7b.down", 2048, 6144},
+    {"smollm2.qo", 576, 576},      {"smollm2.kv", 192, 576},        {"smollm2.gate_up", 1536, 576},
+    {"smollm2.down", 576, 1536},   {"smollm2.head", 49152, 576},    {"qwen3-1.7b.q", 2048, 2048},
+    {"qwen3-1.7b.kv", 1024, 2048}, {"qwen3-1.7b.gate", 6144, 2048}, {"qwen3-1.7b.down", 2048, 6144},
 };
 
 std::vector<bf16> Gaussian(int64_t count, float sigma) {
@@ -50,9 +50,8 @@ void RunLinear(benchmark::State& state, CpuTarget target, const Shape& shape, in
       for (const int64_t rows : {1, 8, 16, 64}) {
         const std::string name = "BM_Linear/" + std::string(CpuTargetName(target)) + "/" +
                                  shape.name + "/" + std::to_string(rows);
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          RunLinear(state, target, shape, rows);
-        });
+        benchmark::RegisterBenchmark(
+            name.c_str(), [=](benchmark::State& state) { RunLinear(state, target, shape, rows); });
       }
     }
   }

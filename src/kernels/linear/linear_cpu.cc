@@ -136,7 +136,8 @@ void RunPanels(const Task& task, int64_t first_panel, int64_t in_flight,
     for (int64_t p = 0; p < in_flight; ++p) {
       const bf16* words = task.Panel(first_panel + p) + g * kDotGroup * kPanel;
       // The next group of this panel: at one row the weights come from memory just in time.
-      for (int k = 0; k < kDotGroup * kPanel; k += 32) hwy::Prefetch(words + kDotGroup * kPanel + k);
+      for (int k = 0; k < kDotGroup * kPanel; k += 32)
+        hwy::Prefetch(words + kDotGroup * kPanel + k);
       const VU8 seen = ExpandPanelGroup(words, kPanel, hn::Load(du8, max_fields[p]), group);
       hn::Store(seen, du8, max_fields[p]);
       for (int64_t r = 0; r < task.rows; ++r) {

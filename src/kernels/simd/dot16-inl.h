@@ -153,7 +153,7 @@ HWY_INLINE void StepPanel(const PanelGroup& panel, const RowGroup& row, int floo
   for (int k = 0; k < kDotGroup; ++k) {
     const VF x = hn::Set(df, row.values[k]);
     HWY_UNROLL(4)
-  for (int v = 0; v < 4; ++v) {
+    for (int v = 0; v < 4; ++v) {
       const VF product = hn::Mul(hn::Load(df, panel.values[k][v]), x);
       totals[v] = hn::Add(totals[v], TruncateToInt(hn::Mul(product, scales[v])));
     }
