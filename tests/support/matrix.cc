@@ -11,6 +11,10 @@ bf16 WithExponent(std::mt19937& random, int lowest, int highest) {
 
 }  // namespace
 
+int64_t Pick(std::mt19937& random, std::span<const int64_t> choices) {
+  return choices[random() % choices.size()];
+}
+
 bf16 RandomBf16(std::mt19937& random, Values values) {
   static constexpr uint16_t kSpecials[] = {0x0000, 0x8000, 0x7f80, 0xff80, 0x7fc0, 0x0001, 0x7f7f};
   switch (values) {
@@ -31,10 +35,12 @@ bf16 RandomBf16(std::mt19937& random, Values values) {
   return Bf16FromFloat(std::normal_distribution<float>()(random));
 }
 
-void FillRandom(std::mt19937& random, Values values, Rows<bf16> rows) {
-  for (int64_t r = 0; r < rows.rows; ++r) {
-    for (int64_t c = 0; c < rows.cols; ++c) rows[r][c] = RandomBf16(random, values);
+Matrix<bf16> RandomMatrix(std::mt19937& random, Values values, int64_t rows, int64_t cols) {
+  Matrix<bf16> matrix(rows, cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < cols; ++c) matrix[r][c] = RandomBf16(random, values);
   }
+  return matrix;
 }
 
 }  // namespace vexact

@@ -75,6 +75,14 @@ class Matrix {
   std::vector<T> data_;
 };
 
+// Rows [begin, end) as a matrix of their own.
+template <typename T>
+Matrix<T> RowsOf(const Matrix<T>& matrix, int64_t begin, int64_t end) {
+  Matrix<T> rows(end - begin, matrix.cols());
+  for (int64_t r = begin; r < end; ++r) std::copy_n(matrix[r], matrix.cols(), rows[r - begin]);
+  return rows;
+}
+
 // The rows and columns of an oracle tensor: its last axis, or `cols` when given, is a row.
 template <typename T>
 Matrix<T> OracleMatrix(const std::string& name, int64_t cols = 0) {
@@ -138,8 +146,11 @@ inline constexpr Values kAllValues[] = {Values::kNormal, Values::kWide,    Value
 inline constexpr Values kFiniteValues[] = {Values::kNormal, Values::kWide, Values::kSubnormal,
                                            Values::kLarge};
 
+// One of `choices`.
+int64_t Pick(std::mt19937& random, std::span<const int64_t> choices);
+
 bf16 RandomBf16(std::mt19937& random, Values values);
-void FillRandom(std::mt19937& random, Values values, Rows<bf16> rows);
+Matrix<bf16> RandomMatrix(std::mt19937& random, Values values, int64_t rows, int64_t cols);
 
 }  // namespace vexact
 

@@ -10,6 +10,7 @@
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -126,12 +127,6 @@ OracleCase ReadCase(int i) {
           .v = OracleMatrix<bf16>(name + "v", k[1] * k[2])};
 }
 
-Matrix<bf16> RowsOf(const Matrix<bf16>& matrix, int64_t begin, int64_t end) {
-  Matrix<bf16> rows(end - begin, matrix.cols());
-  for (int64_t r = begin; r < end; ++r) std::copy_n(matrix[r], matrix.cols(), rows[r - begin]);
-  return rows;
-}
-
 // The oracle's query rows stand at arbitrary positions: each becomes a sequence of its own, which
 // holds keys and values up to that position, the rest of its last block poisoned.
 Call OracleCall(const OracleCase& c, int64_t block_size) {
@@ -183,6 +178,229 @@ TEST(AttentionReference, EqualsTheOracleBeforeTheLastRoundingForEverySegment) {
         }
       }
       EXPECT_TRUE(SameBits(y, wanted));
+    }
+  }
+}
+
+Sequence RandomSequence(std::mt19937& random, const Shape& shape, Values values, int64_t context,
+                        int64_t rows) {
+  const int64_t kv_cols = shape.num_kv_heads * shape.head_dim;
+  return {RandomMatrix(random, values, rows, shape.num_heads * shape.head_dim),
+          RandomMatrix(random, values, context, kv_cols),
+          RandomMatrix(random, values, context, kv_cols)};
+}
+
+int64_t BlocksOf(const std::vector<Sequence>& sequences, int64_t block_size) {
+  int64_t blocks = 2;
+  for (const Sequence& s : sequences) blocks += (s.k.rows() + block_size - 1) / block_size;
+  return blocks;
+}
+
+Matrix<bf16> Apply(const Backend& backend, const Shape& shape,
+                   const std::vector<Sequence>& sequences, int64_t block_size,
+                   int num_threads = 2) {
+  Call call(shape, block_size, BlocksOf(sequences, block_size));
+  for (const Sequence& sequence : sequences) call.Add(sequence);
+  return call.Apply(backend, num_threads);
+}
+
+// Groups of one, two, three and seven query heads a KV head; head sizes that are and are not
+// multiples of a dot16 group and of a vector.
+constexpr Shape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1, 32},
+                             {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
+// At the edges of blocks, tiles and segments.
+constexpr int64_t kContexts[] = {1,   2,   15,  16,  17,  63,  64,  65,  127, 128, 129,
+                                 130, 255, 256, 257, 383, 385, 511, 512, 513, 640, 770};
+constexpr int64_t kBlockSizes[] = {16, 32, 64};
+
+TEST(Attention, EqualsTheReferenceAtTileEdgesForAllValuesUnderFlushToZero) {
+  const auto reference = MakeReferenceBackend();
+  std::mt19937 random(1);
+  for (const Values values : kFiniteValues) {
+    for (const Shape& shape : kShapes) {
+      for (int i = 0; i < ScaledCases(3); ++i) {
+        std::vector<Sequence> sequences;
+        for (int s = 0; s < 3; ++s) {  // decode rows and prefill chunks in one call
+          const int64_t context = Pick(random, kContexts);
+          const int64_t rows = std::min<int64_t>(context, s == 0 ? 1 : 1 + random() % 6);
+          sequences.push_back(RandomSequence(random, shape, values, context, rows));
+        }
+        const auto y = Apply(*reference, shape, sequences, 16);
+        const int64_t block_size = Pick(random, kBlockSizes);
+        const ScopedFlushToZero host;
+        for (const NamedBackend& b : AllBackends()) {
+          SCOPED_TRACE(fmt::format("{}, values {}, heads {} / {} of {}, contexts {} {} {}", b.name,
+                                   static_cast<int>(values), shape.num_heads, shape.num_kv_heads,
+                                   shape.head_dim, sequences[0].k.rows(), sequences[1].k.rows(),
+                                   sequences[2].k.rows()));
+          EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequences, block_size), y));
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, EqualsTheReferenceForEveryContextOfADecodeRow) {
+  const auto reference = MakeReferenceBackend();
+  std::mt19937 random(2);
+  const Shape shape{2, 1, 64};
+  for (const int64_t context : kContexts) {
+    const std::vector<Sequence> sequence = {
+        RandomSequence(random, shape, Values::kNormal, context, 1)};
+    const auto y = Apply(*reference, shape, sequence, 32);
+    for (const NamedBackend& b : AllBackends()) {
+      for (const int64_t block_size : kBlockSizes) {
+        EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequence, block_size), y))
+            << b.name << ", context " << context << ", blocks of " << block_size;
+      }
+    }
+  }
+}
+
+// A query with infinities or NaN, and scores that overflow: the answer is the reference's.
+TEST(Attention, EqualsTheReferenceForQueriesThatAreNotFinite) {
+  const auto reference = MakeReferenceBackend();
+  std::mt19937 random(3);
+  const Shape shape{4, 2, 64};
+  for (const Values values : {Values::kSpecial, Values::kAnyWord}) {
+    for (int i = 0; i < ScaledCases(6); ++i) {
+      std::vector<Sequence> sequences = {
+          RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1)};
+      sequences[0].q = RandomMatrix(random, values, 1, 256);
+      const auto y = Apply(*reference, shape, sequences, 16);
+      for (const NamedBackend& b : AllBackends()) {
+        EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequences, 16), y)) << b.name;
+      }
+    }
+  }
+}
+
+TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
+  std::mt19937 random(4);
+  const Shape shape{4, 2, 32};
+  const Sequence whole = RandomSequence(random, shape, Values::kNormal, 300, 300);
+  const Sequence stranger = RandomSequence(random, shape, Values::kNormal, 140, 3);
+  Sequence poisoned = RandomSequence(random, shape, Values::kNormal, 40, 5);
+  poisoned.q.Fill(Poison<bf16>());
+  poisoned.k.Fill(Poison<bf16>());
+  poisoned.v.Fill(Poison<bf16>());
+  for (const NamedBackend& b : AllBackends()) {
+    const auto prefill = Apply(*b.backend, shape, {whole}, 16);
+    for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1},
+                                                                             {0, 17},
+                                                                             {100, 164},
+                                                                             {120, 140},
+                                                                             {127, 128},
+                                                                             {128, 129},
+                                                                             {255, 257},
+                                                                             {256, 300},
+                                                                             {299, 300}}) {
+      SCOPED_TRACE(fmt::format("{}, rows {} to {}", b.name, begin, end));
+      const Sequence chunk = {RowsOf(whole.q, begin, end), RowsOf(whole.k, 0, end),
+                              RowsOf(whole.v, 0, end)};
+      const auto wanted = RowsOf(prefill, begin, end);
+      EXPECT_TRUE(SameBits(Apply(*b.backend, shape, {chunk}, 32), wanted));
+      const auto y = Apply(*b.backend, shape, {stranger, poisoned, chunk, stranger}, 16, 3);
+      EXPECT_TRUE(SameBits(RowsOf(y, 8, 8 + end - begin), wanted));
+    }
+  }
+}
+
+TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
+  std::mt19937 random(5);
+  const Shape shape{2, 1, 64};
+  const Sequence clean = RandomSequence(random, shape, Values::kNormal, 290, 290);
+  for (const NamedBackend& b : AllBackends()) {
+    const auto wanted = Apply(*b.backend, shape, {clean}, 16);
+    for (const int64_t first_bad : {1, 16, 128, 257}) {
+      Sequence dirty = clean;
+      for (int64_t p = first_bad; p < 290; ++p) {
+        std::fill_n(dirty.k[p], 64, Poison<bf16>());
+        std::fill_n(dirty.v[p], 64, bf16{0x7f80});
+      }
+      const auto y = Apply(*b.backend, shape, {dirty}, 16);
+      EXPECT_TRUE(SameBits(RowsOf(y, 0, first_bad), RowsOf(wanted, 0, first_bad)))
+          << b.name << ", poison from position " << first_bad;
+    }
+  }
+}
+
+TEST(Attention, ASequenceWithoutRowsInThisCallChangesNothing) {
+  std::mt19937 random(6);
+  const Shape shape{2, 1, 32};
+  const Sequence a = RandomSequence(random, shape, Values::kNormal, 20, 2);
+  const Sequence idle = RandomSequence(random, shape, Values::kNormal, 30, 0);
+  for (const NamedBackend& b : AllBackends()) {
+    EXPECT_TRUE(
+        SameBits(Apply(*b.backend, shape, {idle, a, idle}, 16), Apply(*b.backend, shape, {a}, 16)))
+        << b.name;
+  }
+}
+
+// Softmax attention of one row and head in float64, and the weighted sum of |v|.
+struct Exact {
+  std::vector<double> y;
+  std::vector<double> magnitude;
+  double exponent_error;  // largest error of an exponent of two, see below
+};
+
+Exact ExactRow(const Sequence& s, const Shape& shape, int64_t row, int64_t head) {
+  const int64_t d = shape.head_dim;
+  const int64_t visible = s.k.rows() - s.q.rows() + row + 1;
+  const int64_t kv = head / (shape.num_heads / shape.num_kv_heads) * d;
+  const double scale = 1.4426950408889634 / std::sqrt(static_cast<double>(d));
+  Exact exact{std::vector<double>(d), std::vector<double>(d), 0};
+  double sum = 0;
+  for (int64_t j = 0; j < visible; ++j) {
+    double score = 0;
+    double size = 0;
+    for (int64_t i = 0; i < d; ++i) {
+      const double product = static_cast<double>(FloatFromBf16(s.q[row][head * d + i])) *
+                             FloatFromBf16(s.k[j][kv + i]);
+      score += product;
+      size += std::abs(product);
+    }
+    // The score: 21 * 2^-25 of its magnitude a dot16 step (linear_test.cc); c: u of the exponent;
+    // the fma, a difference of at most |exponent| + |Mn| + 1 <= 2 * size * scale + 2: u of that.
+    const double steps = std::ceil(static_cast<double>(d) / 16);
+    exact.exponent_error = std::max(exact.exponent_error,
+                                    scale * size * (steps * 21 * 0x1p-25 + 3 * 0x1p-24) + 0x1p-23);
+    const double p = std::exp2(score * scale);
+    sum += p;
+    for (int64_t i = 0; i < d; ++i) {
+      exact.y[i] += p * FloatFromBf16(s.v[j][kv + i]);
+      exact.magnitude[i] += p * std::abs(FloatFromBf16(s.v[j][kv + i]));
+    }
+  }
+  for (int64_t i = 0; i < d; ++i) {
+    exact.y[i] /= sum;
+    exact.magnitude[i] /= sum;
+  }
+  return exact;
+}
+
+// With W = sum of w |v|: each power is off by ln 2 times its exponent's error and 2.5 u of ex2; the
+// sum l by as much, and both O and l round in at most 8 dot16 steps (21 * 2^-25 each), 8 additions,
+// and 2 scalings a tile: for 6 tiles under 6 * 190 * 2^-25 < 2^-14. P is rounded to bf16, l is not:
+// 2^-8 W, and y itself once more: 2^-8 |y|.
+TEST(Attention, IsWithinItsDerivedErrorOfFloat64) {
+  std::mt19937 random(7);
+  for (const NamedBackend& b : AllBackends()) {
+    for (const Shape& shape : kShapes) {
+      const Sequence s = RandomSequence(random, shape, Values::kNormal, 600, 2);
+      const auto y = Apply(*b.backend, shape, {s}, 16);
+      for (int64_t row = 0; row < 2; ++row) {
+        for (int64_t head = 0; head < shape.num_heads; ++head) {
+          const Exact exact = ExactRow(s, shape, row, head);
+          for (int64_t i = 0; i < shape.head_dim; ++i) {
+            const double bound =
+                exact.magnitude[i] * (0x1p-8 + 2 * exact.exponent_error + 0x1p-14) +
+                std::abs(exact.y[i]) * 0x1p-8;
+            EXPECT_NEAR(FloatFromBf16(y[row][head * shape.head_dim + i]), exact.y[i], bound)
+                << b.name << ", head_dim " << shape.head_dim;
+          }
+        }
+      }
     }
   }
 }
