@@ -146,7 +146,8 @@ TEST(ConvertToBf16, Q4_0BlocksAreScaleTimesCentredLevel) {
   }
 }
 
-TEST(ConvertToBf16, Q4_1BlocksRoundTheProductBeforeTheSum) {
+// The product of an fp16 scale and a level is exact in fp32, so only the sum rounds.
+TEST(ConvertToBf16, Q4_1BlocksAreScaleTimesLevelPlusMinimum) {
   const std::vector<int> levels = MixedLevels();
   const std::vector<uint16_t> scales = Scales();
   for (size_t s = 0; s < scales.size(); ++s) {
