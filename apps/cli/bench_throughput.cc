@@ -175,9 +175,9 @@ Status Report(const Measurement& run, const std::string& json_path) {
   std::string json = "{";
   for (const Figure& figure : figures) {
     const bool whole = figure.value == std::floor(figure.value) && figure.value < 1e15;
-    output.WriteLine(fmt::format("{:<20} {:>12}", figure.label,
-                                 whole ? fmt::format("{:.0f}", figure.value)
-                                       : fmt::format("{:.3f}", figure.value)));
+    output.WriteLine(fmt::format(
+        "{:<20} {:>12}", figure.label,
+        whole ? fmt::format("{:.0f}", figure.value) : fmt::format("{:.3f}", figure.value)));
     json += fmt::format("{}\"{}\":", json.size() > 1 ? "," : "", figure.name);
     AppendJsonDouble(figure.value, json);
   }
@@ -217,12 +217,11 @@ int Run(const BenchFlags& flags) {
   if (flags.warmup_requests > 0) {
     const std::vector<RequestLengths> lengths(flags.warmup_requests, {32, 8});
     ThroughputRun(session->front())
-        .Measure(RandomRequests(lengths, vocab_size, ~flags.engine.config.seed), false,
-                 interrupts);
+        .Measure(RandomRequests(lengths, vocab_size, ~flags.engine.config.seed), false, interrupts);
     session->front().ResetPrefixCache();
   }
-  const Measurement run = ThroughputRun(session->front())
-                              .Measure(std::move(requests).value(), true, interrupts);
+  const Measurement run =
+      ThroughputRun(session->front()).Measure(std::move(requests).value(), true, interrupts);
   if (!run.first_error.empty()) fmt::print(stderr, "vexact: {}\n", run.first_error);
   for (const Status& status : {Report(run, flags.json), session->Close()}) {
     if (!status.ok()) return Fail(status.error());
@@ -231,8 +230,7 @@ int Run(const BenchFlags& flags) {
 }
 
 template <typename T>
-void AddCount(CLI::App& app, const std::string& name, T& target, T least,
-              const std::string& help) {
+void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
   const auto set = [&target, least](const std::string& text) -> Status {
     VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
     if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
@@ -260,8 +258,8 @@ void AddBench(CLI::App& app, Command& chosen) {
                     "tokens of a random prompt [128]");
   AddCount<int32_t>(*command, "--output-len", flags->output_len, 1,
                     "tokens of a random request's output [64]");
-  auto* const input = command->add_option("--input", flags->input,
-                                          "requests as `vexact generate` reads them");
+  auto* const input =
+      command->add_option("--input", flags->input, "requests as `vexact generate` reads them");
   input->type_name("FILE.jsonl|-");
   command
       ->add_option("--trace", flags->trace,

@@ -9,8 +9,8 @@ namespace {
 using testing::HasSubstr;
 
 TEST(ParseTrace, FindsTheColumnsByName) {
-  const auto rows = ParseTrace("arrival_s,prompt_len,output_len\r\n0.0,374,44\r\n8.4,209,152\r\n",
-                               "t.csv", 0);
+  const auto rows =
+      ParseTrace("arrival_s,prompt_len,output_len\r\n0.0,374,44\r\n8.4,209,152\r\n", "t.csv", 0);
   ASSERT_TRUE(rows.ok()) << rows.error().message;
   ASSERT_EQ(rows->size(), 2u);
   EXPECT_EQ((*rows)[1].prompt, 209);

@@ -40,7 +40,8 @@ void AddGenerate(CLI::App& app, Command& chosen) {
   flags->sampling.AddForGenerate(*command);
   command->callback([flags, &chosen] {
     if (flags->stream && flags->prompt && flags->sampling.Defaults({}).n > 1) {
-      throw CLI::ValidationError("--stream", "with --prompt expected one output, found --n above 1");
+      throw CLI::ValidationError("--stream",
+                                 "with --prompt expected one output, found --n above 1");
     }
     chosen = [flags] { return RunRequests(RequestKind::kGenerate, *flags); };
   });

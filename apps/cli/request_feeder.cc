@@ -6,9 +6,7 @@
 namespace vexact {
 namespace {
 
-bool IsBlank(const std::string& text) {
-  return text.find_first_not_of(" \t") == std::string::npos;
-}
+bool IsBlank(const std::string& text) { return text.find_first_not_of(" \t") == std::string::npos; }
 
 }  // namespace
 
@@ -19,8 +17,8 @@ RequestFeeder::RequestFeeder(const FeederOptions& options, const Tokenizer* toke
 RequestFeeder::~RequestFeeder() { Stop(); }
 
 void RequestFeeder::Start(LineReader reader) {
-  thread_ = std::thread(
-      [this, reader = std::move(reader)]() mutable { ReadAll(std::move(reader)); });
+  thread_ =
+      std::thread([this, reader = std::move(reader)]() mutable { ReadAll(std::move(reader)); });
 }
 
 void RequestFeeder::SubmitOnly(Request request) {
@@ -53,8 +51,10 @@ void RequestFeeder::FeedLine(const LineReader::Line& line) {
                                       LineReader::kMaxLineBytes)
                     : ParseRequest(line.text, options_.kind, options_.defaults, where);
   if (parsed.ok() && parsed->completion && tokenizer_ == nullptr) {
-    parsed = InvalidArgument("{}: \"completion\": expected \"completion_token_ids\", since the "
-                             "model has no tokenizer", where);
+    parsed = InvalidArgument(
+        "{}: \"completion\": expected \"completion_token_ids\", since the "
+        "model has no tokenizer",
+        where);
   }
   if (parsed.ok()) {
     Submit(std::move(parsed).value());

@@ -80,8 +80,8 @@ void LogSummary(const ProgressCounts& counts, int64_t num_failed, double seconds
 }
 
 // Collects until everything has ended; true unless a signal or a full disk cut it short.
-bool CollectAll(EngineFront& front, ResultBoard& board, RequestFeeder& feeder,
-                ResultWriter& writer, InterruptSignals& interrupts, ProgressBar& progress) {
+bool CollectAll(EngineFront& front, ResultBoard& board, RequestFeeder& feeder, ResultWriter& writer,
+                InterruptSignals& interrupts, ProgressBar& progress) {
   constexpr std::chrono::milliseconds kPatience(100);
   bool cut_short = false;
   while (true) {

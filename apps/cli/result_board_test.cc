@@ -56,7 +56,8 @@ TEST(ResultBoard, DeltasComeBeforeTheResultTheyBelongTo) {
   board.Append(0, Last("b"));
   const ResultBoard::News news = board.Collect(milliseconds(0));
   ASSERT_EQ(news.deltas.size(), 2u);
-  EXPECT_EQ(news.deltas[0].output.text + news.deltas[1].output.text, news.finished[0].samples[0].text);
+  EXPECT_EQ(news.deltas[0].output.text + news.deltas[1].output.text,
+            news.finished[0].samples[0].text);
   EXPECT_TRUE(news.deltas[0].show_logprobs);
 }
 

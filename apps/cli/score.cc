@@ -20,8 +20,7 @@ Exit status: 0 every request was answered, 1 one failed or the run did, 2 wrong 
 
 void AddScore(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RequestRunFlags>();
-  CLI::App* const command =
-      app.add_subcommand("score", "Log-probabilities of given completions");
+  CLI::App* const command = app.add_subcommand("score", "Log-probabilities of given completions");
   command->footer(kFooter);
   command->add_option("--input", flags->input, "requests as JSON lines; - is standard input")
       ->required()

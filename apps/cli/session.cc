@@ -55,8 +55,7 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   if (!model.ok()) return fail(model.error(), kExitFailure);
   session->model_ = std::move(model).value();
   config.eos_token_ids = session->model_.eos_token_ids;
-  auto engine =
-      Engine::Create(std::move(config), session->model_.model, session->model_.tokenizer);
+  auto engine = Engine::Create(std::move(config), session->model_.model, session->model_.tokenizer);
   if (!engine.ok()) return fail(engine.error(), ExitStatusOf(engine.error()));
   session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
   if (!quiet) {

@@ -20,9 +20,8 @@ struct LoneChoice {
 };
 
 constexpr LoneChoice kMode{"--mode", "invariant", {"variant"}};
-constexpr LoneChoice kAttention{"--attn-impl",
-                                "fa-invariant",
-                                {"fa-variant", "fa-invariant-cute", "fa-variant-cute", "flex"}};
+constexpr LoneChoice kAttention{
+    "--attn-impl", "fa-invariant", {"fa-variant", "fa-invariant-cute", "fa-variant-cute", "flex"}};
 constexpr LoneChoice kDevice{"--device", "cpu", {"cuda", "auto"}};
 
 Status CheckChoice(const LoneChoice& choice, std::string_view found) {

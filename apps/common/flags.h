@@ -59,8 +59,8 @@ inline CLI::Option* AddTextFlag(CLI::App& app, const std::string& names,
 
 // A flag with one number, handed to `set`.
 template <typename T>
-CLI::Option* AddNumberFlag(CLI::App& app, const std::string& names,
-                           std::function<void(T)> set, const std::string& help) {
+CLI::Option* AddNumberFlag(CLI::App& app, const std::string& names, std::function<void(T)> set,
+                           const std::string& help) {
   return AddTextFlag(
              app, names,
              [set = std::move(set)](const std::string& text) -> Status {

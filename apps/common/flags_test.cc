@@ -64,14 +64,49 @@ TEST(SamplingFlags, AreNeutralUnlessGiven) {
 }
 
 TEST(SamplingFlags, EveryParameterHasAFlag) {
-  const Sampling parsed = ParseSampling(
-      {"--max-tokens", "5", "--min-tokens=2", "--temperature", "0.7", "--top-p", "0.9", "--top-k",
-       "40", "--min-p", "0.05", "--sampling-seed", "-7", "-n", "3", "--stop", "a", "--stop", "b",
-       "--stop-token-ids", "4,5", "--include-stop-str-in-output", "--ignore-eos",
-       "--no-skip-special-tokens", "--no-detokenize", "--logprobs", "2", "--prompt-logprobs", "0",
-       "--presence-penalty", "0.5", "--frequency-penalty", "-0.5", "--repetition-penalty", "1.1",
-       "--logit-bias", "12:-3.5,3:1", "--allowed-token-ids", "1,2,3", "--bad-words", "x",
-       "--logprobs-mode", "processed_logprobs"});
+  const Sampling parsed = ParseSampling({"--max-tokens",
+                                         "5",
+                                         "--min-tokens=2",
+                                         "--temperature",
+                                         "0.7",
+                                         "--top-p",
+                                         "0.9",
+                                         "--top-k",
+                                         "40",
+                                         "--min-p",
+                                         "0.05",
+                                         "--sampling-seed",
+                                         "-7",
+                                         "-n",
+                                         "3",
+                                         "--stop",
+                                         "a",
+                                         "--stop",
+                                         "b",
+                                         "--stop-token-ids",
+                                         "4,5",
+                                         "--include-stop-str-in-output",
+                                         "--ignore-eos",
+                                         "--no-skip-special-tokens",
+                                         "--no-detokenize",
+                                         "--logprobs",
+                                         "2",
+                                         "--prompt-logprobs",
+                                         "0",
+                                         "--presence-penalty",
+                                         "0.5",
+                                         "--frequency-penalty",
+                                         "-0.5",
+                                         "--repetition-penalty",
+                                         "1.1",
+                                         "--logit-bias",
+                                         "12:-3.5,3:1",
+                                         "--allowed-token-ids",
+                                         "1,2,3",
+                                         "--bad-words",
+                                         "x",
+                                         "--logprobs-mode",
+                                         "processed_logprobs"});
   ASSERT_EQ(parsed.error, "");
   const SamplingParams& params = parsed.params;
   EXPECT_EQ(params.max_tokens, 5);
@@ -152,12 +187,36 @@ Engine ParseEngine(const std::vector<std::string>& arguments) {
 }
 
 TEST(EngineFlags, HaveVllmsNames) {
-  const Engine parsed = ParseEngine(
-      {"--model-path", "m", "--max-num-batched-tokens", "64", "--max-num-seqs", "8",
-       "--max-model-len", "100", "--block-size", "32", "--kv-cache-memory-bytes", "5000000000",
-       "--disable-chunked-prefill", "--no-enable-prefix-caching", "--threads", "3",
-       "--request-timeout-s", "1.5", "--pipeline-depth", "0", "--seed", "-9", "--mode",
-       "invariant", "--attn-impl", "fa-invariant", "--device", "cpu", "--batch-probe", "f"});
+  const Engine parsed = ParseEngine({"--model-path",
+                                     "m",
+                                     "--max-num-batched-tokens",
+                                     "64",
+                                     "--max-num-seqs",
+                                     "8",
+                                     "--max-model-len",
+                                     "100",
+                                     "--block-size",
+                                     "32",
+                                     "--kv-cache-memory-bytes",
+                                     "5000000000",
+                                     "--disable-chunked-prefill",
+                                     "--no-enable-prefix-caching",
+                                     "--threads",
+                                     "3",
+                                     "--request-timeout-s",
+                                     "1.5",
+                                     "--pipeline-depth",
+                                     "0",
+                                     "--seed",
+                                     "-9",
+                                     "--mode",
+                                     "invariant",
+                                     "--attn-impl",
+                                     "fa-invariant",
+                                     "--device",
+                                     "cpu",
+                                     "--batch-probe",
+                                     "f"});
   ASSERT_EQ(parsed.error, "");
   const EngineConfig& config = parsed.flags.config;
   EXPECT_EQ(parsed.flags.model, "m");
@@ -180,8 +239,8 @@ TEST(EngineFlags, HaveVllmsNames) {
 
 TEST(EngineFlags, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
   const std::vector<std::pair<std::string, std::string>> later = {
-      {"--mode", "variant"},  {"--attn-impl", "fa-variant"}, {"--attn-impl", "fa-invariant-cute"},
-      {"--device", "cuda"},   {"--attn-impl", "flex"},       {"--attn-impl", "fa-variant-cute"},
+      {"--mode", "variant"}, {"--attn-impl", "fa-variant"}, {"--attn-impl", "fa-invariant-cute"},
+      {"--device", "cuda"},  {"--attn-impl", "flex"},       {"--attn-impl", "fa-variant-cute"},
       {"--device", "auto"}};
   for (const auto& [flag, value] : later) {
     EXPECT_THAT(ParseEngine({"--model", "m", flag, value}).error,

@@ -46,7 +46,7 @@ class LineReader {
   std::string path_;
   int descriptor_;
   size_t max_line_bytes_;
-  std::string buffer_;   // read and not yet handed out, from position_ on
+  std::string buffer_;  // read and not yet handed out, from position_ on
   size_t position_ = 0;
   int64_t lines_ = 0;
 };

@@ -21,8 +21,8 @@ Result<OutputFile> OutputFile::Open(const std::string& path) {
 }
 
 void OutputFile::Fail() {
-  status_ = MakeError(ErrorCode::kIo, "{}: expected to write it, found: {}", path_,
-                      std::strerror(errno));
+  status_ =
+      MakeError(ErrorCode::kIo, "{}: expected to write it, found: {}", path_, std::strerror(errno));
 }
 
 void OutputFile::Write(std::string_view text) {

@@ -10,8 +10,8 @@
 namespace vexact {
 
 struct ProgressCounts {
-  int64_t done = 0;   // requests
-  int64_t total = 0;  // requests known so far
+  int64_t done = 0;    // requests
+  int64_t total = 0;   // requests known so far
   int64_t tokens = 0;  // output tokens so far
   bool total_is_final = true;
 };

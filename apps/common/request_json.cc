@@ -62,14 +62,31 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 37> kLaterFi
     {"thinking_token_budget", "thinking budgets"},
 }};
 
-constexpr std::array<std::string_view, 25> kFields{
-    "prompt",         "prompt_token_ids",    "max_tokens",        "min_tokens",
-    "temperature",    "top_p",               "top_k",             "min_p",
-    "seed",           "n",                   "stop",              "stop_token_ids",
-    "ignore_eos",     "skip_special_tokens", "detokenize",        "include_stop_str_in_output",
-    "logprobs",       "prompt_logprobs",     "presence_penalty",  "frequency_penalty",
-    "logit_bias",     "repetition_penalty",  "allowed_token_ids", "bad_words",
-    "cache_salt"};
+constexpr std::array<std::string_view, 25> kFields{"prompt",
+                                                   "prompt_token_ids",
+                                                   "max_tokens",
+                                                   "min_tokens",
+                                                   "temperature",
+                                                   "top_p",
+                                                   "top_k",
+                                                   "min_p",
+                                                   "seed",
+                                                   "n",
+                                                   "stop",
+                                                   "stop_token_ids",
+                                                   "ignore_eos",
+                                                   "skip_special_tokens",
+                                                   "detokenize",
+                                                   "include_stop_str_in_output",
+                                                   "logprobs",
+                                                   "prompt_logprobs",
+                                                   "presence_penalty",
+                                                   "frequency_penalty",
+                                                   "logit_bias",
+                                                   "repetition_penalty",
+                                                   "allowed_token_ids",
+                                                   "bad_words",
+                                                   "cache_salt"};
 constexpr std::array<std::string_view, 2> kScoreFields{"completion", "completion_token_ids"};
 
 template <size_t kCount>

@@ -136,10 +136,10 @@ TEST(RequestJson, WrongTypesAndRangesAreNamed) {
 }
 
 TEST(RequestJson, MalformedTextIsRefused) {
-  for (const char* line : {"", "nonsense", "[1]", "7", R"({"prompt": "p")", R"({"prompt": "p"} x)",
-                           R"({"prompt": "p", "prompt": "q"})", "{\"prompt\": \"\xff\"}",
-                           R"({"prompt": "p", "temperature": 1e999})",
-                           R"({"prompt": "p", "temperature": NaN})"}) {
+  for (const char* line :
+       {"", "nonsense", "[1]", "7", R"({"prompt": "p")", R"({"prompt": "p"} x)",
+        R"({"prompt": "p", "prompt": "q"})", "{\"prompt\": \"\xff\"}",
+        R"({"prompt": "p", "temperature": 1e999})", R"({"prompt": "p", "temperature": NaN})"}) {
     EXPECT_FALSE(Parse(line).ok()) << line;
   }
 }
@@ -151,7 +151,8 @@ TEST(RequestJson, DeepNestingIsRefusedWithoutRecursion) {
 
 TEST(RequestJson, NumbersAreTheNearestDoubles) {
   // Read as long double first, this decimal would round to the double above.
-  const auto parsed = Parse(R"({"prompt": "p", "temperature": 1.00000000000000011102230246251565404})");
+  const auto parsed =
+      Parse(R"({"prompt": "p", "temperature": 1.00000000000000011102230246251565404})");
   EXPECT_EQ(parsed->request.sampling.temperature, 1.0);
 }
 

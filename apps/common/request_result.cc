@@ -60,8 +60,7 @@ void AppendSeconds(double seconds, std::string& json) {
   }
 }
 
-void AppendSample(size_t index, const SampleResult& sample, bool show_logprobs,
-                  std::string& json) {
+void AppendSample(size_t index, const SampleResult& sample, bool show_logprobs, std::string& json) {
   json += fmt::format("{{\"index\":{},\"text\":", index);
   AppendJsonString(sample.text, json);
   json += ",\"token_ids\":";
@@ -77,9 +76,9 @@ void AppendSample(size_t index, const SampleResult& sample, bool show_logprobs,
   json += fmt::format(",\"finish_reason\":\"{}\",\"stop_reason\":",
                       FinishReasonName(sample.finish_reason));
   AppendStopReason(sample.stop_reason, json);
-  json += fmt::format(",\"seed\":{},\"num_cached_tokens\":{},\"timings\":{{\"queued_s\":",
-                      sample.seed ? fmt::format("{}", *sample.seed) : "null",
-                      sample.num_cached_tokens);
+  json +=
+      fmt::format(",\"seed\":{},\"num_cached_tokens\":{},\"timings\":{{\"queued_s\":",
+                  sample.seed ? fmt::format("{}", *sample.seed) : "null", sample.num_cached_tokens);
   AppendSeconds(sample.timings.queued_s, json);
   json += ",\"first_token_s\":";
   AppendSeconds(sample.timings.first_token_s, json);
@@ -121,8 +120,7 @@ void AppendOutput(const Output& output, RequestResult& result) {
   VX_CHECK(output.sample_index < output.num_samples);
   SampleResult& sample = result.samples[output.sample_index];
   sample.text += output.text;
-  sample.token_ids.insert(sample.token_ids.end(), output.token_ids.begin(),
-                          output.token_ids.end());
+  sample.token_ids.insert(sample.token_ids.end(), output.token_ids.begin(), output.token_ids.end());
   sample.logprobs.insert(sample.logprobs.end(), output.logprobs.begin(), output.logprobs.end());
   result.prompt_logprobs.insert(result.prompt_logprobs.end(), output.prompt_logprobs.begin(),
                                 output.prompt_logprobs.end());
@@ -173,8 +171,8 @@ std::string ResultJson(const RequestResult& result) {
 }
 
 std::string DeltaJson(int64_t request_index, const Output& output, bool show_logprobs) {
-  std::string json = fmt::format("{{\"index\":{},\"delta\":{{\"index\":{},\"text\":",
-                                 request_index, output.sample_index);
+  std::string json = fmt::format("{{\"index\":{},\"delta\":{{\"index\":{},\"text\":", request_index,
+                                 output.sample_index);
   AppendJsonString(output.text, json);
   json += ",\"token_ids\":";
   AppendJsonIds(output.token_ids, json);

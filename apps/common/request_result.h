@@ -21,7 +21,7 @@ struct SampleResult {
   double cumulative_logprob = 0.0;
   FinishReason finish_reason = FinishReason::kNone;
   StopReason stop_reason;
-  std::string error;  // if finish_reason is kError
+  std::string error;            // if finish_reason is kError
   std::optional<int64_t> seed;  // none: refused before there was one
   int32_t num_cached_tokens = 0;
   OutputTimings timings;
@@ -30,7 +30,7 @@ struct SampleResult {
 struct RequestResult {
   int64_t index = 0;  // place of the request in its input, from 0
   std::shared_ptr<const std::vector<int32_t>> prompt_token_ids;  // null: refused before that
-  std::vector<TokenLogprob> prompt_logprobs;  // of prompt tokens 1, 2, ...
+  std::vector<TokenLogprob> prompt_logprobs;                     // of prompt tokens 1, 2, ...
   std::vector<SampleResult> samples;
   // What the client asked to see; a digest takes log-probabilities whether they are shown or not.
   bool show_logprobs = false;

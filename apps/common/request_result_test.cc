@@ -89,10 +89,10 @@ TEST(RequestResult, LogprobsAreTheShortestDecimalsAndMinusInfinityIsNull) {
   output.prompt_logprobs = {Token(8, -1.0f)};
   AppendOutput(output, result);
   const std::string line = ResultJson(result);
-  EXPECT_THAT(line, testing::HasSubstr(
-                        R"("logprobs":[{"token_id":1,"logprob":-0.1,"rank":2,"top":)"
-                        R"([{"token_id":5,"logprob":-0.05},{"token_id":1,"logprob":-0.1}]},)"
-                        R"({"token_id":2,"logprob":null,"rank":1,"top":[]}])"));
+  EXPECT_THAT(
+      line, testing::HasSubstr(R"("logprobs":[{"token_id":1,"logprob":-0.1,"rank":2,"top":)"
+                               R"([{"token_id":5,"logprob":-0.05},{"token_id":1,"logprob":-0.1}]},)"
+                               R"({"token_id":2,"logprob":null,"rank":1,"top":[]}])"));
   EXPECT_THAT(line,
               testing::HasSubstr(
                   R"("prompt_logprobs":[null,{"token_id":8,"logprob":-1,"rank":1,"top":[]}])"));

@@ -87,8 +87,8 @@ void SamplingFlags::AddStrings(CLI::App& app, const std::string& names,
       ->group(kGroup);
 }
 
-void SamplingFlags::AddSwitch(CLI::App& app, const std::string& names,
-                              bool SamplingParams::*member, bool value, const std::string& help) {
+void SamplingFlags::AddSwitch(CLI::App& app, const std::string& names, bool SamplingParams::*member,
+                              bool value, const std::string& help) {
   const auto set = [this, member, value] {
     overrides_.push_back([member, value](SamplingParams& params) { params.*member = value; });
   };

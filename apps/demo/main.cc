@@ -1,6 +1,6 @@
-// vexact_demo: the invariance proof. The same 12 requests run in many ways; every token id and every
-// fp32 log-probability of every way is compared with the first way's, bit by bit. Exit status: 0 no
-// word differs and every way did what it claims, 1 otherwise, 2 wrong usage.
+// vexact_demo: the invariance proof. The same 12 requests run in many ways; every token id and
+// every fp32 log-probability of every way is compared with the first way's, bit by bit. Exit
+// status: 0 no word differs and every way did what it claims, 1 otherwise, 2 wrong usage.
 
 #include <unistd.h>
 
@@ -79,9 +79,8 @@ Result<Verdict> Prove(LoadedModel model) {
     WayReport report;
     {
       const WayProgress progress(ways[i].name, i + 1, ways.size());
-      VX_ASSIGN_OR_RETURN(report, runner.Run(ways[i], [&progress](int64_t tokens) {
-        progress.Show(tokens);
-      }));
+      VX_ASSIGN_OR_RETURN(
+          report, runner.Run(ways[i], [&progress](int64_t tokens) { progress.Show(tokens); }));
     }
     if (i == 0) alone = report.results;
     const Comparison comparison = Compare(alone, report.results);
@@ -109,9 +108,10 @@ int Run(const std::string& path) {
     return kExitFailure;
   }
   const std::chrono::duration<double> elapsed = Clock::now() - start;
-  fmt::print("{} log-probabilities compared with those of each request alone, {} words differ; "
-             "{} tokens computed in {:.0f} s\n",
-             verdict->logprobs, verdict->differing, verdict->tokens, elapsed.count());
+  fmt::print(
+      "{} log-probabilities compared with those of each request alone, {} words differ; "
+      "{} tokens computed in {:.0f} s\n",
+      verdict->logprobs, verdict->differing, verdict->tokens, elapsed.count());
   for (const std::string& claim : verdict->broken_claims) {
     fmt::print("FAILED: {}\n", claim);
   }

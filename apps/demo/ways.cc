@@ -174,8 +174,7 @@ Result<WayReport> WayRunner::Run(const Way& way, FunctionRef<void(int64_t)> prog
   return report;
 }
 
-Status WayRunner::RunAll(const Way& way, FunctionRef<void(int64_t)> progress,
-                         WayReport& report) {
+Status WayRunner::RunAll(const Way& way, FunctionRef<void(int64_t)> progress, WayReport& report) {
   const int32_t vocab_size = model_.model->config().vocab_size;
   std::vector<Request> requests = ProofRequests(model_.tokenizer.get(), vocab_size);
   if (way.with_strangers) {

@@ -57,8 +57,10 @@ TEST(BrokenClaim, AWayThatDidNotTakeItsPathIsFound) {
   report.prefill_chunks = 32;
   report.num_threads = 2;
   EXPECT_EQ(BrokenClaim({.name = "way", .least_batch = 32, .most_batch = 32}, report), "");
-  EXPECT_THAT(BrokenClaim({.name = "way", .most_batch = 1}, report), HasSubstr("above 1, found 32"));
-  EXPECT_THAT(BrokenClaim({.name = "way", .least_batch = 33}, report), HasSubstr("batch of 33, found 32"));
+  EXPECT_THAT(BrokenClaim({.name = "way", .most_batch = 1}, report),
+              HasSubstr("above 1, found 32"));
+  EXPECT_THAT(BrokenClaim({.name = "way", .least_batch = 33}, report),
+              HasSubstr("batch of 33, found 32"));
   EXPECT_THAT(BrokenClaim({.name = "way", .splits_prompts = true}, report), HasSubstr("chunks"));
   EXPECT_THAT(BrokenClaim({.name = "way", .preempts = true}, report), HasSubstr("preemptions"));
   EXPECT_THAT(BrokenClaim({.name = "way", .reads_cache = true}, report), HasSubstr("cached"));

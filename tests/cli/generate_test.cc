@@ -97,8 +97,8 @@ TEST(Generate, AWrongLineFailsAloneAndTheOthersKeepTheirAnswers) {
   EXPECT_EQ(result.exit_status, 1);
   const auto lines = JsonLines(result.out);
   ASSERT_EQ(lines.size(), 7u);
-  const char* errors[] = {"line 1", nullptr, "\"best_of\"", "99999", "prompt", "temperature",
-                          nullptr};
+  const char* errors[] = {"line 1", nullptr,       "\"best_of\"", "99999",
+                          "prompt", "temperature", nullptr};
   for (size_t i = 0; i < lines.size(); ++i) {
     const json& sample = lines[i]["outputs"][0];
     EXPECT_EQ(lines[i]["index"], i);
@@ -150,8 +150,7 @@ TEST(Generate, PromptLogprobsBeginWithNull) {
 
 TEST(Generate, ForbiddenTokensHaveNullLogprobsAndAreInNoTopList) {
   const auto lines = Answers(
-      "generate",
-      R"({"prompt": "abc", "max_tokens": 2, "allowed_token_ids": [70], "logprobs": 5})",
+      "generate", R"({"prompt": "abc", "max_tokens": 2, "allowed_token_ids": [70], "logprobs": 5})",
       {"--logprobs-mode", "processed_logprobs"});
   const json& token = lines[0]["outputs"][0]["logprobs"][0];
   EXPECT_EQ(token["token_id"], 70);
@@ -183,9 +182,9 @@ TEST(Generate, StreamedPiecesJoinToTheTextAndPrecedeTheResult) {
 }
 
 TEST(Generate, AStreamedPromptIsBareText) {
-  const std::vector<std::string> common = {"generate",     "--model-path", TinyModel(),
-                                           "--prompt",     "hello",        "--max-tokens",
-                                           "20",           "--temperature", "0"};
+  const std::vector<std::string> common = {"generate", "--model-path",  TinyModel(),
+                                           "--prompt", "hello",         "--max-tokens",
+                                           "20",       "--temperature", "0"};
   const ProgramResult plain = Vexact(common);
   EXPECT_EQ(plain.exit_status, 0) << plain.err;
   std::vector<std::string> streaming = common;
@@ -214,8 +213,7 @@ TEST(Generate, ResultsGoToTheOutputFileAndTheDigestToStandardOutput) {
 }
 
 TEST(Generate, AFullDiskIsAFailure) {
-  const ProgramResult result =
-      RunRequests("generate", MixedRequests(), {"--output", "/dev/full"});
+  const ProgramResult result = RunRequests("generate", MixedRequests(), {"--output", "/dev/full"});
   EXPECT_EQ(result.exit_status, 1);
   EXPECT_THAT(result.err, HasSubstr("/dev/full"));
 }
@@ -249,8 +247,8 @@ TEST(Generate, AnswersWhileTheWriterIsStillThere) {
 }
 
 TEST(Generate, AnInterruptEndsRequestsWithWholeLines) {
-  RunningProgram program(VexactPath(), {"generate", "--model", TinyModel(), "--input", "-",
-                                        "--quiet", "--stream"});
+  RunningProgram program(
+      VexactPath(), {"generate", "--model", TinyModel(), "--input", "-", "--quiet", "--stream"});
   program.Write("{\"prompt\": \"abc\", \"max_tokens\": 1}\n");
   for (int i = 0; i < 3; ++i) {
     program.Write("{\"prompt\": \"abc\", \"max_tokens\": 4000, \"ignore_eos\": true}\n");

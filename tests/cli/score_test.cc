@@ -37,12 +37,23 @@ void ExpectScoreOfGeneratedIsItsOwn(const std::vector<json>& requests,
 const std::vector<json>& Requests() {
   static const std::vector<json> kRequests = {
       {{"prompt", "abc"}, {"max_tokens", 20}, {"logprobs", 2}, {"ignore_eos", true}},
-      {{"prompt", std::string(300, 'x')}, {"max_tokens", 5}, {"temperature", 0.7}, {"logprobs", 0},
+      {{"prompt", std::string(300, 'x')},
+       {"max_tokens", 5},
+       {"temperature", 0.7},
+       {"logprobs", 0},
        {"seed", 4}},
-      {{"prompt_token_ids", {5, 6, 7}}, {"max_tokens", 30}, {"logprobs", 1}, {"top_p", 0.9},
-       {"repetition_penalty", 1.2}, {"presence_penalty", 0.3}, {"frequency_penalty", 0.2},
+      {{"prompt_token_ids", {5, 6, 7}},
+       {"max_tokens", 30},
+       {"logprobs", 1},
+       {"top_p", 0.9},
+       {"repetition_penalty", 1.2},
+       {"presence_penalty", 0.3},
+       {"frequency_penalty", 0.2},
        {"min_tokens", 10}},
-      {{"prompt", "z"}, {"max_tokens", 8}, {"logprobs", 3}, {"temperature", 0},
+      {{"prompt", "z"},
+       {"max_tokens", 8},
+       {"logprobs", 3},
+       {"temperature", 0},
        {"logit_bias", {{"70", 2.5}}}}};
   return kRequests;
 }

@@ -28,17 +28,52 @@ TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
 
 TEST(Usage, HelpOfGenerateHasEveryFlag) {
   const std::string help = Vexact({"generate", "--help"}).out;
-  for (const char* flag :
-       {"--model", "--model-path", "--prompt", "--input", "--output", "--stream", "--digest",
-        "--max-tokens", "--min-tokens", "--temperature", "--top-p", "--top-k", "--min-p", "--n",
-        "--stop", "--stop-token-ids", "--include-stop-str-in-output", "--ignore-eos",
-        "--no-skip-special-tokens", "--no-detokenize", "--logprobs", "--prompt-logprobs",
-        "--presence-penalty", "--frequency-penalty", "--repetition-penalty", "--logit-bias",
-        "--allowed-token-ids", "--bad-words", "--logprobs-mode", "--generation-config",
-        "--max-num-batched-tokens", "--max-num-seqs", "--max-model-len", "--block-size",
-        "--kv-cache-memory-bytes", "--no-enable-chunked-prefill", "--disable-chunked-prefill",
-        "--no-enable-prefix-caching", "--threads", "--request-timeout-s", "--pipeline-depth",
-        "--mode", "--attn-impl", "--device", "--batch-probe", "--seed"}) {
+  for (const char* flag : {"--model",
+                           "--model-path",
+                           "--prompt",
+                           "--input",
+                           "--output",
+                           "--stream",
+                           "--digest",
+                           "--max-tokens",
+                           "--min-tokens",
+                           "--temperature",
+                           "--top-p",
+                           "--top-k",
+                           "--min-p",
+                           "--n",
+                           "--stop",
+                           "--stop-token-ids",
+                           "--include-stop-str-in-output",
+                           "--ignore-eos",
+                           "--no-skip-special-tokens",
+                           "--no-detokenize",
+                           "--logprobs",
+                           "--prompt-logprobs",
+                           "--presence-penalty",
+                           "--frequency-penalty",
+                           "--repetition-penalty",
+                           "--logit-bias",
+                           "--allowed-token-ids",
+                           "--bad-words",
+                           "--logprobs-mode",
+                           "--generation-config",
+                           "--max-num-batched-tokens",
+                           "--max-num-seqs",
+                           "--max-model-len",
+                           "--block-size",
+                           "--kv-cache-memory-bytes",
+                           "--no-enable-chunked-prefill",
+                           "--disable-chunked-prefill",
+                           "--no-enable-prefix-caching",
+                           "--threads",
+                           "--request-timeout-s",
+                           "--pipeline-depth",
+                           "--mode",
+                           "--attn-impl",
+                           "--device",
+                           "--batch-probe",
+                           "--seed"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }
 }
@@ -99,8 +134,7 @@ TEST(Tokenize, TextsToIdsAndBack) {
   const ProgramResult ids =
       RunRequests("tokenize", "{\"prompt\": \"aé\"}\n{\"prompt\": \"<|eos|>b\"}\n");
   EXPECT_EQ(ids.exit_status, 0) << ids.err;
-  EXPECT_EQ(ids.out,
-            "{\"prompt_token_ids\":[100,198,172]}\n{\"prompt_token_ids\":[2,101]}\n");
+  EXPECT_EQ(ids.out, "{\"prompt_token_ids\":[100,198,172]}\n{\"prompt_token_ids\":[2,101]}\n");
   EXPECT_EQ(RunRequests("tokenize", ids.out, {"--decode"}).out,
             "{\"prompt\":\"aé\"}\n{\"prompt\":\"<|eos|>b\"}\n");
   EXPECT_EQ(RunRequests("tokenize", ids.out, {"--decode", "--skip-special-tokens"}).out,
@@ -167,10 +201,10 @@ TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
             0);
   EXPECT_EQ(json::parse(ReadFileOrDie(json_path))["output_tokens"], 5);
   const std::string input = folder.Write("r.jsonl", "{\"prompt\": \"abc\", \"max_tokens\": 7}\n");
-  EXPECT_EQ(Vexact({"bench", "throughput", "--model", TinyModel(), "--input", input, "--json",
-                    json_path})
-                .exit_status,
-            0);
+  EXPECT_EQ(
+      Vexact({"bench", "throughput", "--model", TinyModel(), "--input", input, "--json", json_path})
+          .exit_status,
+      0);
   EXPECT_EQ(json::parse(ReadFileOrDie(json_path))["output_tokens"], 7);
 }
 

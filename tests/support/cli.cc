@@ -31,12 +31,12 @@ std::string ByteTokenizer() {
     AppendUtf8(CharOfByte(static_cast<uint8_t>(byte)), text);
     vocabulary[text] = 3 + byte;
   }
-  return json{{"version", "1.0"},
-              {"added_tokens", added},
-              {"pre_tokenizer",
-               {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
-              {"decoder", {{"type", "ByteLevel"}}},
-              {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}}
+  return json{
+      {"version", "1.0"},
+      {"added_tokens", added},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+      {"decoder", {{"type", "ByteLevel"}}},
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}}
       .dump();
 }
 

@@ -64,8 +64,7 @@ ProgramResult RunProgram(const std::string& path, const std::vector<std::string>
   return {exit_status, ReadFileOrDie(folder.path() + kOut), ReadFileOrDie(folder.path() + kErr)};
 }
 
-RunningProgram::RunningProgram(const std::string& path,
-                               const std::vector<std::string>& arguments) {
+RunningProgram::RunningProgram(const std::string& path, const std::vector<std::string>& arguments) {
   int ends[2];
   VX_CHECK(pipe2(ends, O_CLOEXEC) == 0);
   input_ = ends[1];
