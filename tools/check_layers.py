@@ -57,7 +57,7 @@ def check_include(root, path, quote, header):
             return (f'"{header}": {folder}/ (line {line_of(folder)}) may include only folders on '
                     f"earlier lines, found {target}/ (line {line_of(target)})")
         return None
-    if area == "apps" and target == folder and (root / "apps" / header).is_file():
+    if area == "apps" and target in (folder, "common") and (root / "apps" / header).is_file():
         return None
     if target == "support" and path.stem.endswith("_test"):
         return None

@@ -1,0 +1,26 @@
+// vexact: the command line of the engine. Results on standard output, everything else on standard
+// error; exit status 0 success, 1 failure at run time, 2 wrong usage.
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "common/flags.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("VeXact: LLM inference with one answer in every batch, bit for bit.", "vexact");
+  app.footer("Exit status: 0 success, 1 failure at run time, 2 wrong usage.");
+  app.set_version_flag("--version", VEXACT_VERSION);
+  app.require_subcommand(1);
+  vexact::Command chosen;
+  vexact::AddGenerate(app, chosen);
+  vexact::AddScore(app, chosen);
+  vexact::AddBench(app, chosen);
+  vexact::AddTokenize(app, chosen);
+  vexact::AddInspect(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? vexact::kExitSuccess : vexact::kExitUsage;
+  }
+  return chosen();
+}

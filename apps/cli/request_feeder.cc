@@ -1,0 +1,98 @@
+#include "cli/request_feeder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace vexact {
+namespace {
+
+bool IsBlank(const std::string& text) { return text.find_first_not_of(" \t") == std::string::npos; }
+
+}  // namespace
+
+RequestFeeder::RequestFeeder(const FeederOptions& options, const Tokenizer* tokenizer,
+                             EngineFront& front, ResultBoard& board)
+    : options_(options), tokenizer_(tokenizer), front_(front), board_(board) {}
+
+RequestFeeder::~RequestFeeder() { Stop(); }
+
+void RequestFeeder::Start(LineReader reader) {
+  thread_ =
+      std::thread([this, reader = std::move(reader)]() mutable { ReadAll(std::move(reader)); });
+}
+
+void RequestFeeder::SubmitOnly(Request request) {
+  Submit({std::move(request), std::nullopt});
+  board_.CloseInput();
+}
+
+void RequestFeeder::Stop() {
+  stopping_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+void RequestFeeder::ReadAll(LineReader reader) {
+  const auto keep_waiting = [this] { return !stopping_.load(); };
+  LineReader::Line line;
+  while (keep_waiting()) {
+    const Result<LineReader::Outcome> outcome = reader.Next(keep_waiting, line);
+    if (!outcome.ok()) status_ = outcome.error();
+    if (!outcome.ok() || *outcome != LineReader::Outcome::kLine) break;
+    FeedLine(line);
+  }
+  board_.CloseInput();
+}
+
+void RequestFeeder::FeedLine(const LineReader::Line& line) {
+  if (!line.too_long && IsBlank(line.text)) return;
+  const std::string where = fmt::format("line {}", line.number);
+  Result<ParsedRequest> parsed =
+      line.too_long ? InvalidArgument("{}: expected at most {} bytes, found more", where,
+                                      LineReader::kMaxLineBytes)
+                    : ParseRequest(line.text, options_.kind, options_.defaults, where);
+  if (parsed.ok() && parsed->completion && tokenizer_ == nullptr) {
+    parsed = InvalidArgument(
+        "{}: \"completion\": expected \"completion_token_ids\", since the "
+        "model has no tokenizer",
+        where);
+  }
+  if (parsed.ok()) {
+    Submit(std::move(parsed).value());
+  } else {
+    Refuse(parsed.error().message);
+  }
+}
+
+void RequestFeeder::Refuse(std::string error) {
+  const int64_t index = next_index_++;
+  board_.Open(index, {});
+  board_.Refuse(index, std::move(error));
+}
+
+void RequestFeeder::Submit(ParsedRequest parsed) {
+  const int64_t index = next_index_++;
+  Request& request = parsed.request;
+  SamplingParams& sampling = request.sampling;
+  request.index = index;
+  if (parsed.completion) {
+    request.completion_token_ids =
+        tokenizer_->Encode(*parsed.completion, {.add_special_tokens = false});
+  }
+  if (options_.kind == RequestKind::kScore) {
+    if (!sampling.logprobs) sampling.logprobs = 0;
+    // Nothing is drawn; min_tokens still decides which stop ids are forbidden where.
+    sampling.max_tokens = std::max(sampling.max_tokens, sampling.min_tokens);
+  }
+  board_.Open(index, {.logprobs = sampling.logprobs.has_value(),
+                      .prompt_logprobs = sampling.prompt_logprobs.has_value()});
+  if (options_.need_logprobs && !sampling.logprobs) sampling.logprobs = 0;
+  const auto callback = [this, index](const Output& output) { board_.Append(index, output); };
+  const Result<RequestId> id = front_.Submit(std::move(request), callback);
+  if (id.ok()) {
+    board_.SetRequestId(index, *id);
+  } else {
+    board_.Refuse(index, id.error().message);
+  }
+}
+
+}  // namespace vexact

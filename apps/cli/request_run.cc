@@ -1,0 +1,167 @@
+#include "cli/request_run.h"
+
+#include <chrono>
+#include <utility>
+
+#include "cli/request_feeder.h"
+#include "cli/result_board.h"
+#include "common/flags.h"
+#include "common/progress.h"
+
+namespace vexact {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Writes results as they come and counts what happened to them.
+class ResultWriter {
+ public:
+  ResultWriter(OutputFile output, const RequestRunFlags& flags)
+      : output_(std::move(output)), flags_(flags) {}
+
+  // A prompt's text goes out bare, requests of an input as JSON lines.
+  void Write(const ResultBoard::News& news) {
+    for (const ResultBoard::Delta& delta : news.deltas) WriteDelta(delta);
+    for (const RequestResult& result : news.finished) WriteResult(result);
+    if (!news.deltas.empty() || !news.finished.empty()) output_.Flush();
+  }
+
+  const Status& status() const { return output_.status(); }
+  int64_t num_failed() const { return num_failed_; }
+
+  // The digest goes to standard output, after the results if those went there.
+  Status Close() {
+    if (flags_.digest) {
+      const std::string line = fmt::format(
+          "{{\"digest\":\"{}\",\"requests\":{},\"tokens\":{},\"logprobs\":{}}}", digest_.Finish(),
+          digest_.num_requests(), digest_.num_tokens(), digest_.num_logprobs());
+      VX_ASSIGN_OR_RETURN(OutputFile standard_output, OutputFile::Open("-"));
+      output_.Flush();
+      standard_output.WriteLine(line);
+      VX_RETURN_IF_ERROR(standard_output.Close());
+    }
+    return output_.Close();
+  }
+
+ private:
+  bool writes_bare_text() const { return flags_.stream && flags_.prompt.has_value(); }
+
+  void WriteDelta(const ResultBoard::Delta& delta) {
+    if (!writes_bare_text()) {
+      output_.WriteLine(DeltaJson(delta.index, delta.output, delta.show_logprobs));
+    } else {
+      output_.Write(delta.output.text);
+    }
+  }
+
+  void WriteResult(const RequestResult& result) {
+    if (flags_.digest) digest_.Add(result);
+    if (result.failed()) ++num_failed_;
+    if (!writes_bare_text()) {
+      output_.WriteLine(ResultJson(result));
+      return;
+    }
+    output_.Write("\n");
+    for (const SampleResult& sample : result.samples) {
+      if (!sample.error.empty()) fmt::print(stderr, "vexact: {}\n", sample.error);
+    }
+  }
+
+  OutputFile output_;
+  const RequestRunFlags& flags_;
+  AnswerDigest digest_;
+  int64_t num_failed_ = 0;
+};
+
+void LogSummary(const ProgressCounts& counts, int64_t num_failed, double seconds) {
+  fmt::print(stderr, "{} requests, {} failed, {} output tokens, {:.2f} s, {:.1f} tokens/s\n",
+             counts.done, num_failed, counts.tokens, seconds,
+             seconds > 0 ? static_cast<double>(counts.tokens) / seconds : 0.0);
+}
+
+// Collects until everything has ended; true unless a signal or a full disk cut it short.
+bool CollectAll(EngineFront& front, ResultBoard& board, RequestFeeder& feeder, ResultWriter& writer,
+                InterruptSignals& interrupts, ProgressBar& progress) {
+  constexpr std::chrono::milliseconds kPatience(100);
+  bool cut_short = false;
+  while (true) {
+    const ResultBoard::News news = board.Collect(kPatience);
+    if (!news.deltas.empty() || !news.finished.empty()) progress.Clear();
+    writer.Write(news);
+    if (news.all_done) return !cut_short;
+    progress.Update(board.Counts());
+    if (!cut_short && (interrupts.Triggered() || !writer.status().ok())) {
+      cut_short = true;
+      feeder.Stop();
+      for (const RequestId id : board.UnfinishedIds()) front.Abort(id);
+    }
+  }
+}
+
+int Fail(const Error& error, int exit_status) {
+  fmt::print(stderr, "vexact: {}\n", error.message);
+  return exit_status;
+}
+
+}  // namespace
+
+void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
+  app.add_option("--output", flags.output, "file for the results [standard output]")
+      ->type_name("FILE");
+  app.add_flag("--digest", flags.digest,
+               "end with {\"digest\": ...} on standard output: SHA-256 over token ids and "
+               "logprob bits in input order; the same digest is the same answer");
+  app.add_flag("--quiet", flags.quiet, "no log and no progress on standard error");
+  AddEngineFlags(app, flags.engine);
+}
+
+int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
+  if (const Status status = flags.sampling.Check(); !status.ok()) {
+    return Fail(status.error(), kExitUsage);
+  }
+  Result<OutputFile> output = OutputFile::Open(flags.output);
+  if (!output.ok()) return Fail(output.error(), kExitFailure);
+  std::optional<LineReader> reader;
+  if (!flags.prompt) {
+    Result<LineReader> opened = LineReader::Open(flags.input);
+    if (!opened.ok()) return Fail(opened.error(), kExitFailure);
+    reader.emplace(std::move(opened).value());
+  }
+  InterruptSignals interrupts;
+  int exit_status = kExitSuccess;
+  const auto session = Session::Open(flags.engine, flags.quiet, interrupts, exit_status);
+  if (session == nullptr) return exit_status;
+
+  const Clock::time_point start = Clock::now();
+  ResultBoard board(flags.stream);
+  ResultWriter writer(std::move(output).value(), flags);
+  FeederOptions feeding;
+  feeding.kind = kind;
+  feeding.defaults = flags.sampling.Defaults(session->model_config().generation);
+  feeding.need_logprobs = flags.digest;
+  RequestFeeder feeder(feeding, session->tokenizer(), session->front(), board);
+  if (reader) {
+    feeder.Start(std::move(*reader));
+  } else {
+    Request request;
+    request.prompt = *flags.prompt;
+    request.sampling = feeding.defaults;
+    feeder.SubmitOnly(std::move(request));
+  }
+  bool complete = false;
+  {
+    ProgressBar progress(!flags.quiet && !(flags.stream && flags.prompt));
+    complete = CollectAll(session->front(), board, feeder, writer, interrupts, progress);
+  }
+  feeder.Stop();
+  const std::chrono::duration<double> elapsed = Clock::now() - start;
+  if (!flags.quiet) LogSummary(board.Counts(), writer.num_failed(), elapsed.count());
+  for (const Status& status : {feeder.status(), writer.Close(), session->Close()}) {
+    if (status.ok()) continue;
+    fmt::print(stderr, "vexact: {}\n", status.error().message);
+    complete = false;
+  }
+  return complete && writer.num_failed() == 0 ? kExitSuccess : kExitFailure;
+}
+
+}  // namespace vexact

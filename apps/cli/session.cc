@@ -1,0 +1,76 @@
+#include "cli/session.h"
+
+#include <chrono>
+#include <utility>
+
+#include "common/flags.h"
+#include "kernels/backend.h"
+
+namespace vexact {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// What the command line asked for and this model cannot have is wrong usage.
+int ExitStatusOf(const Error& engine_error) {
+  const bool usage = engine_error.code == ErrorCode::kInvalidArgument ||
+                     engine_error.code == ErrorCode::kUnsupported;
+  return usage ? kExitUsage : kExitFailure;
+}
+
+}  // namespace
+
+Status Session::OpenProbe(const std::string& path, EngineConfig& config) {
+  if (path.empty()) return {};
+  VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path));
+  probe_ = std::make_unique<OutputFile>(std::move(file));
+  config.on_step = [probe = probe_.get()](const StepStats& stats) {
+    probe->WriteLine(StepStatsJson(stats));
+  };
+  return {};
+}
+
+std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
+                                       InterruptSignals& interrupts, int& exit_status) {
+  const auto fail = [&exit_status](const Error& error, int status) {
+    fmt::print(stderr, "vexact: {}\n", error.message);
+    exit_status = status;
+    return nullptr;
+  };
+  std::unique_ptr<Session> session(new Session);
+  EngineConfig config = flags.config;
+  if (const Status status = session->OpenProbe(flags.batch_probe, config); !status.ok()) {
+    return fail(status.error(), kExitFailure);
+  }
+  const Clock::time_point start = Clock::now();
+  ModelLoadOptions options;
+  options.progress = [&interrupts](int64_t /*layers*/, int64_t /*all*/) {
+    interrupts.EndProcessIfTriggered();
+  };
+  Result<LoadedModel> model = LoadModel(flags.model, MakeCpuBackend(), options);
+  if (!model.ok()) return fail(model.error(), kExitFailure);
+  session->model_ = std::move(model).value();
+  config.eos_token_ids = session->model_.eos_token_ids;
+  auto engine = Engine::Create(std::move(config), session->model_.model, session->model_.tokenizer);
+  if (!engine.ok()) return fail(engine.error(), ExitStatusOf(engine.error()));
+  session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
+  if (!quiet) {
+    const EngineConfig& resolved = session->front_->config();
+    fmt::print(stderr, "{}: {} in {:.2f} s, {} threads, {:.0f} MiB of KV cache\n", flags.model,
+               ModelFamilyName(session->model_config().family), SecondsSince(start),
+               resolved.num_threads,
+               static_cast<double>(resolved.kv_cache_memory_bytes) / (1 << 20));
+  }
+  return session;
+}
+
+Status Session::Close() {
+  front_.reset();
+  return probe_ == nullptr ? Status() : probe_->Close();
+}
+
+}  // namespace vexact

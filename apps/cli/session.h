@@ -1,0 +1,42 @@
+// Session: a loaded model behind a running engine, as the subcommands that compute use it.
+#ifndef VEXACT_CLI_SESSION_H_
+#define VEXACT_CLI_SESSION_H_
+
+#include <memory>
+#include <string>
+
+#include "common/engine_flags.h"
+#include "common/interrupt.h"
+#include "common/output_file.h"
+#include "engine/engine_front.h"
+#include "engine/load_model.h"
+
+namespace vexact {
+
+class Session {
+ public:
+  // Loads the model and starts the engine; logs to standard error unless `quiet`. On failure says
+  // why on standard error, returns null and sets the program's exit status. `interrupts` is older
+  // than every thread of the session; a signal while loading ends the process.
+  static std::unique_ptr<Session> Open(const EngineFlags& flags, bool quiet,
+                                       InterruptSignals& interrupts, int& exit_status);
+
+  EngineFront& front() { return *front_; }
+  const ModelConfig& model_config() const { return model_.model->config(); }
+  const Tokenizer* tokenizer() const { return model_.tokenizer.get(); }  // may be null
+
+  // Ends the engine and completes the batch probe.
+  Status Close();
+
+ private:
+  Session() = default;
+  Status OpenProbe(const std::string& path, EngineConfig& config);
+
+  LoadedModel model_;
+  std::unique_ptr<OutputFile> probe_;  // written by the front's thread
+  std::unique_ptr<EngineFront> front_;
+};
+
+}  // namespace vexact
+
+#endif  // VEXACT_CLI_SESSION_H_

@@ -1,0 +1,31 @@
+// Every engine option as a command-line flag, named as vLLM names it.
+#ifndef VEXACT_COMMON_ENGINE_FLAGS_H_
+#define VEXACT_COMMON_ENGINE_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "engine/engine_config.h"
+
+namespace vexact {
+
+struct EngineFlags {
+  EngineConfig config;
+  std::string model;        // directory or GGUF file
+  std::string batch_probe;  // file for one JSON line a step; empty: none
+};
+
+// --model and its alias --model-path; required.
+void AddModelFlag(CLI::App& app, std::string& model);
+
+// The model's and all engine options. What later versions bring is refused by name, as wrong usage.
+// `flags` must outlive `app`.
+void AddEngineFlags(CLI::App& app, EngineFlags& flags);
+
+// One line of --batch-probe, without line end.
+std::string StepStatsJson(const StepStats& stats);
+
+}  // namespace vexact
+
+#endif  // VEXACT_COMMON_ENGINE_FLAGS_H_

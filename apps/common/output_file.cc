@@ -1,0 +1,48 @@
+#include "common/output_file.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace vexact {
+
+void OutputFile::Closer::operator()(std::FILE* file) const {
+  if (file != stdout) std::fclose(file);
+}
+
+Result<OutputFile> OutputFile::Open(const std::string& path) {
+  if (path.empty() || path == "-") return OutputFile("standard output", stdout);
+  std::FILE* const file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) {
+    return MakeError(ErrorCode::kIo, "{}: expected a file to write, found: {}", path,
+                     std::strerror(errno));
+  }
+  return OutputFile(path, file);
+}
+
+void OutputFile::Fail() {
+  status_ =
+      MakeError(ErrorCode::kIo, "{}: expected to write it, found: {}", path_, std::strerror(errno));
+}
+
+void OutputFile::Write(std::string_view text) {
+  if (!status_.ok()) return;
+  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size()) Fail();
+}
+
+void OutputFile::WriteLine(std::string_view text) {
+  Write(text);
+  Write("\n");
+}
+
+void OutputFile::Flush() {
+  if (status_.ok() && std::fflush(file_.get()) != 0) Fail();
+}
+
+Status OutputFile::Close() {
+  Flush();
+  if (file_.get() != stdout && std::fclose(file_.release()) != 0 && status_.ok()) Fail();
+  return status_;
+}
+
+}  // namespace vexact
