@@ -1,4 +1,5 @@
 // `vexact generate` as a user runs it, on a tiny model.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
