@@ -3,10 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <utility>
 
 namespace vexact {
+namespace {
+
+constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
+
+}  // namespace
 
 Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelRunnerOptions& options,
                                                          std::shared_ptr<const Model> model) {
@@ -43,6 +49,7 @@ Status ModelRunner::Allocate() {
   VX_ASSIGN_OR_RETURN(gathered_, backend.Allocate(logit_rows * hidden_bytes));
   VX_ASSIGN_OR_RETURN(logits_, backend.Allocate(logit_rows * vocab_bytes));
   row_faults_.resize(tokens);
+  slot_has_fault_.resize(options_.max_num_seqs);
   return {};
 }
 
@@ -84,7 +91,10 @@ void ModelRunner::ThreadMain() {
 StepResult ModelRunner::Run(Job* job) {
   const auto start = std::chrono::steady_clock::now();
   BatchInputs& inputs = job->inputs;
-  for (const StartedSequence& started : job->plan->started) sampler_.Start(started);
+  for (const StartedSequence& started : job->plan->started) {
+    sampler_.Start(started);
+    slot_has_fault_[started.slot] = 0;
+  }
   for (size_t t = 0; t < inputs.token_ids.size(); ++t) {
     const int32_t slot = inputs.pending_slots[t];
     if (slot >= 0) inputs.token_ids[t] = sampler_.NewestToken(slot);
@@ -93,8 +103,21 @@ StepResult ModelRunner::Run(Job* job) {
   result.step = job->plan->step;
   result.sequences.resize(job->plan->sequences.size());
   Forward(inputs);
-  CollectFaults(inputs, &result);
+  const std::vector<int32_t> faulty_rows = FirstFaultyRows(inputs);
+  // What comes first in the text is what the request fails with, however the text was cut: rows
+  // before a fault are still looked at.
+  std::erase_if(inputs.logit_rows, [&](const LogitRow& row) {
+    return row.token_row >= faulty_rows[row.sequence] || slot_has_fault_[row.slot] != 0;
+  });
   Sample(inputs, &result);
+  for (size_t s = 0; s < result.sequences.size(); ++s) {
+    if (faulty_rows[s] == kNoRow) continue;
+    slot_has_fault_[job->plan->sequences[s].slot] = 1;
+    if (!result.sequences[s].fault.empty()) continue;
+    result.sequences[s].fault =
+        fmt::format("position {}: keys and values: expected finite values, found others",
+                    inputs.positions[faulty_rows[s]]);
+  }
   const std::chrono::duration<double, std::milli> elapsed =
       std::chrono::steady_clock::now() - start;
   result.milliseconds = elapsed.count();
@@ -119,15 +142,15 @@ void ModelRunner::Forward(const BatchInputs& inputs) {
   model_->Forward(forward, pool, workspace_, hidden, stream_);
 }
 
-void ModelRunner::CollectFaults(const BatchInputs& inputs, StepResult* result) const {
-  for (size_t s = 0; s < result->sequences.size(); ++s) {
-    for (int32_t row = inputs.query_start[s]; row < inputs.query_start[s + 1]; ++row) {
-      if (row_faults_[row] == 0) continue;
-      result->sequences[s].fault = fmt::format(
-          "the model's keys or values at position {} are not finite", inputs.positions[row]);
-      break;
-    }
+std::vector<int32_t> ModelRunner::FirstFaultyRows(const BatchInputs& inputs) const {
+  std::vector<int32_t> rows;
+  for (int64_t s = 0; s < inputs.num_sequences(); ++s) {
+    const auto begin = row_faults_.begin() + inputs.query_start[s];
+    const auto end = row_faults_.begin() + inputs.query_start[s + 1];
+    const auto fault = std::find(begin, end, uint8_t{1});
+    rows.push_back(fault == end ? kNoRow : static_cast<int32_t>(fault - row_faults_.begin()));
   }
+  return rows;
 }
 
 void ModelRunner::Sample(const BatchInputs& inputs, StepResult* result) {

@@ -74,8 +74,8 @@ class ModelRunner {
   void ThreadMain();
   StepResult Run(Job* job);
   void Forward(const BatchInputs& inputs);
-  // Sequences with a K or V that is not finite.
-  void CollectFaults(const BatchInputs& inputs, StepResult* result) const;
+  // For each sequence its first token row with a K or V that is not finite, or kNoRow.
+  std::vector<int32_t> FirstFaultyRows(const BatchInputs& inputs) const;
   void Sample(const BatchInputs& inputs, StepResult* result);
 
   ModelRunnerOptions options_;
@@ -89,6 +89,9 @@ class ModelRunner {
   Buffer gathered_;                  // [kMaxLogitRows, hidden] bf16
   Buffer logits_;                    // [kMaxLogitRows, vocabulary] fp32
   std::vector<uint8_t> row_faults_;  // [max_num_batched_tokens]
+  // [max_num_seqs]: 1 if the slot's sequence had a K or V that is not finite: nothing more is drawn
+  // for it, though a step that is in flight may still ask.
+  std::vector<uint8_t> slot_has_fault_;
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;

@@ -38,23 +38,26 @@ Output SampleOutput::Append(const PlannedSequence& part, const SequenceResult& r
     return output;
   }
   Output output = NewOutput();
-  for (int32_t target = part.targets_begin; target < part.targets_end; ++target) {
-    const TokenLogprob& token = result.targets[target - part.targets_begin];
-    if (target < part.num_prompt_tokens) {
-      output.prompt_logprobs.push_back(token);
-      continue;
-    }
-    AppendToken(token, &output);
-    if (decoder_) output.text += decoder_->Append(token.token_id);
-    if (num_output_tokens_ == spec_.max_output_tokens) {
-      output.finish_reason = FinishReason::kLength;
-      FlushText(&output);
-    }
+  given_.insert(given_.end(), result.targets.begin(), result.targets.end());
+  const bool has_scored_all = part.targets_end == part.num_prompt_tokens + spec_.max_output_tokens;
+  if (part.draws || has_scored_all) {
+    const auto prompt_end = given_.end() - (has_scored_all ? spec_.max_output_tokens : 0);
+    output.prompt_logprobs.assign(given_.begin(), prompt_end);
+    for (auto token = prompt_end; token != given_.end(); ++token) AppendScored(*token, &output);
+    given_.clear();
   }
   if (part.draws) AppendDrawn(result.drawn, &output);
   output.num_output_tokens = num_output_tokens_;
   output.cumulative_logprob = cumulative_logprob_;
   return output;
+}
+
+void SampleOutput::AppendScored(const TokenLogprob& token, Output* output) {
+  AppendToken(token, output);
+  if (decoder_) output->text += decoder_->Append(token.token_id);
+  if (num_output_tokens_ < spec_.max_output_tokens) return;
+  output->finish_reason = FinishReason::kLength;
+  FlushText(output);
 }
 
 void SampleOutput::AppendToken(const TokenLogprob& token, Output* output) {

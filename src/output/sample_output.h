@@ -34,7 +34,9 @@ class SampleOutput {
 
   // What one step found out about this sample; `part` is the step's plan for it. The output says
   // whether the sample has finished: with the first of a stop id, the end of a stop string, or the
-  // last token there may be; or with the result's fault.
+  // last token there may be; or with the result's fault. Log-probabilities of given tokens (prompt,
+  // completion) come all at once, or never: how far a request came before it failed depends on how
+  // its prompt was cut.
   Output Append(const PlannedSequence& part, const SequenceResult& result);
 
   // Ends the sample from outside, with the text that was held back.
@@ -45,6 +47,7 @@ class SampleOutput {
  private:
   Output NewOutput() const;
   void AppendToken(const TokenLogprob& token, Output* output);
+  void AppendScored(const TokenLogprob& token, Output* output);
   void AppendDrawn(const TokenLogprob& token, Output* output);
   bool StopsAtId(int32_t id, Output* output) const;
   // Moves text that cannot begin a stop string to the output; at a stop string, ends it there.
@@ -56,6 +59,7 @@ class SampleOutput {
   std::optional<StreamDecoder> decoder_;
   StopStrings stop_strings_;
   std::string held_back_;
+  std::vector<TokenLogprob> given_;  // of prompt and completion, until all are known
   int32_t num_output_tokens_ = 0;
   double cumulative_logprob_ = 0.0;
 };

@@ -168,21 +168,27 @@ TEST_F(SampleOutputTest, AFaultEndsTheSampleWithItsText) {
   EXPECT_TRUE(output.token_ids.empty());
 }
 
-TEST_F(SampleOutputTest, AScoreRequestSplitsTargetsAtThePromptsEnd) {
+TEST_F(SampleOutputTest, AScoreComesAllAtOnceSplitAtThePromptsEnd) {
   SamplingParams params;
   params.logprobs = 0;
   SampleOutput sample = Make(params, /*max_output_tokens=*/2);
-  PlannedSequence part;
-  part.num_prompt_tokens = 3;
-  part.targets_begin = 2;
-  part.targets_end = 5;
-  SequenceResult result;
-  for (const char c : {'x', 'y', 'z'}) {
-    result.targets.emplace_back();
-    result.targets.back().token_id = c;
-  }
-  const Output output = sample.Append(part, result);
-  EXPECT_EQ(output.prompt_logprobs.size(), 1u);
+  const auto given = [&sample](int32_t begin, const std::string& tokens) {
+    PlannedSequence part;
+    part.num_prompt_tokens = 3;
+    part.targets_begin = begin;
+    part.targets_end = begin + static_cast<int32_t>(tokens.size());
+    SequenceResult result;
+    for (const char c : tokens) {
+      result.targets.emplace_back();
+      result.targets.back().token_id = c;
+    }
+    return sample.Append(part, result);
+  };
+  const Output first = given(1, "wxy");
+  EXPECT_TRUE(first.prompt_logprobs.empty());
+  EXPECT_TRUE(first.token_ids.empty());
+  const Output output = given(4, "z");
+  EXPECT_EQ(output.prompt_logprobs.size(), 2u);
   EXPECT_EQ(output.token_ids, (std::vector<int32_t>{'y', 'z'}));
   EXPECT_EQ(output.text, "yz");
   EXPECT_EQ(output.finish_reason, FinishReason::kLength);

@@ -33,7 +33,8 @@ struct Output {
   std::string text;                    // new text; held back while it may begin a stop string
   std::vector<int32_t> token_ids;      // new output tokens; for a score request, of its completion
   std::vector<TokenLogprob> logprobs;  // one for each of token_ids, if asked for
-  // Of prompt tokens 1, 2, ... (the first token has none), if asked for; with sample 0 only.
+  // Of prompt tokens 1, 2, ... (the first token has none), if asked for: all with the first output
+  // of sample 0 that has tokens.
   std::vector<TokenLogprob> prompt_logprobs;
 
   FinishReason finish_reason = FinishReason::kNone;

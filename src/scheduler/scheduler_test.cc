@@ -8,6 +8,9 @@
 #include <deque>
 #include <map>
 
+#include "support/property.h"
+#include "support/test_scale.h"
+
 namespace vexact {
 namespace {
 
@@ -329,7 +332,7 @@ struct RandomSequence {
 // Whatever comes and goes: every sequence gets all its tokens in order, each target once, nothing
 // leaks, and the oldest always moves on.
 TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
-  rc::check([] {
+  EXPECT_TRUE(Holds(ScaledCases(100), [] {
     SchedulerOptions options = Options(*rc::gen::inRange(1, 20), *rc::gen::inRange(5, 14));
     options.max_num_seqs = *rc::gen::inRange(1, 6);
     options.blocks.enable_prefix_caching = *rc::gen::arbitrary<bool>();
@@ -381,7 +384,7 @@ TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
       const size_t targets = (s.scores_prompt ? s.prompt - 1 : 0) + (s.is_score ? s.output : 0);
       RC_ASSERT(history.targets.size() == targets);
     }
-  });
+  }));
 }
 
 }  // namespace
