@@ -44,11 +44,11 @@ def tiny_requests() -> list:
               {"temperature": 1.3, "top_k": 20, "min_p": 0.02, "seed": 3},
               {"temperature": 0, "repetition_penalty": 1.3, "frequency_penalty": 0.4},
               {"temperature": 1.0, "presence_penalty": 0.5, "seed": -4, "logit_bias": {"7": 3.5}},
-              {"temperature": 0.9, "seed": 5, "min_tokens": 9, "prompt_logprobs": 2},
+              {"temperature": 0.9, "seed": 5, "min_tokens": 7, "prompt_logprobs": 2},
               {"temperature": 1.0, "seed": 6, "n": 3, "allowed_token_ids": list(range(10, 90))}]
     requests = []
-    for i, prompt_len in enumerate([1, 5, 16, 17, 127, 128, 129, 255, 256, 257, 300, 40, 70, 511,
-                                    512, 400]):
+    for i, prompt_len in enumerate([1, 5, 16, 17, 127, 128, 129, 255, 256, 257, 300, 40, 70, 383,
+                                    385, 450]):
         request = {"prompt_token_ids": token_ids(i, prompt_len, TINY_VOCABULARY),
                    "max_tokens": 8 + 3 * (i % 7), "logprobs": i % 4, "ignore_eos": i % 2 == 0}
         request.update(shapes[i % len(shapes)])

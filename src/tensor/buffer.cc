@@ -1,7 +1,7 @@
 #include "tensor/buffer.h"
 
+#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 
 namespace vexact {
 namespace {
@@ -11,16 +11,17 @@ constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 register
 }  // namespace
 
 Result<Buffer> AllocateHost(size_t bytes) {
-  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  auto* data = rounded < bytes ? nullptr
-                               : static_cast<std::byte*>(std::aligned_alloc(
-                                     kAlignment, rounded == 0 ? kAlignment : rounded));
-  if (data == nullptr) {
+  // calloc, because it takes large blocks as untouched zero pages and sanitizers guard its ends.
+  void* const allocation =
+      bytes > SIZE_MAX - kAlignment ? nullptr : std::calloc(bytes + kAlignment, 1);
+  if (allocation == nullptr) {
     return MakeError(ErrorCode::kResourceExhausted, "host memory: {} bytes could not be allocated",
                      bytes);
   }
-  std::memset(data, 0, rounded);
-  return Buffer(data, bytes, [](std::byte* p) { std::free(p); });
+  const auto address = reinterpret_cast<uintptr_t>(allocation);
+  const uintptr_t aligned = (address + kAlignment - 1) / kAlignment * kAlignment;
+  return Buffer(static_cast<std::byte*>(allocation) + (aligned - address), bytes, allocation,
+                std::free);
 }
 
 }  // namespace vexact

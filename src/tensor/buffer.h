@@ -12,26 +12,30 @@ namespace vexact {
 // Movable, not copyable. Aligned to 64 bytes or better.
 class Buffer {
  public:
-  using Free = void (*)(std::byte*);
+  using Free = void (*)(void*);
 
-  Buffer() : data_(nullptr, nullptr) {}
-  Buffer(std::byte* data, size_t bytes, Free free) : data_(data, free), bytes_(bytes) {}
+  Buffer() : allocation_(nullptr, nullptr) {}
+  // `data` lies in `allocation`, which `free` gives back.
+  Buffer(std::byte* data, size_t bytes, void* allocation, Free free)
+      : allocation_(allocation, free), data_(data), bytes_(bytes) {}
 
-  std::byte* data() const { return data_.get(); }
+  std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
   // The whole buffer as elements of T.
   template <typename T>
   T* as() const {
-    return reinterpret_cast<T*>(data_.get());
+    return reinterpret_cast<T*>(data_);
   }
 
  private:
-  std::unique_ptr<std::byte, Free> data_;
+  std::unique_ptr<void, Free> allocation_;
+  std::byte* data_ = nullptr;
   size_t bytes_ = 0;
 };
 
-// Zero-filled host memory. kResourceExhausted names the bytes that could not be had.
+// Zero-filled host memory, whose pages cost nothing until they are written: a KV pool may be
+// larger than what is used of it. kResourceExhausted names the bytes that could not be had.
 Result<Buffer> AllocateHost(size_t bytes);
 
 }  // namespace vexact
