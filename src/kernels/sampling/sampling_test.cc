@@ -22,8 +22,6 @@
 namespace vexact {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 struct Implementation {
   std::string name;
   std::function<void(const SumLogitsArgs&, Stream&)> sum;
@@ -376,6 +374,151 @@ TEST(Sampling, DrawsFollowTheExactDistributionOfEachFilter) {
       ++counts[SampleOne(fastest, z, row).token];
     }
     ExpectFits(counts, ExactDistribution(z, row));
+  }
+}
+
+// A row of eight equal values: each token has a probability of 1/8 exactly.
+int32_t DrawOfEight(uint64_t seed, uint32_t position, uint32_t sample_index) {
+  static const Implementation kFastest = Implementations().back();
+  SampleRow row;
+  row.seed = seed;
+  row.position = position;
+  row.sample_index = sample_index;
+  return SampleOne(kFastest, std::vector<float>(8, 1.0f), row).token;
+}
+
+// Pairs of draws whose coordinates differ in one place only, as a table of 8 x 8 equal cells.
+TEST(Sampling, DrawsOfNeighbouringSeedsPositionsAndSamplesAreIndependent) {
+  const int draws = ScaledCases(40000);
+  struct Step {
+    uint64_t seed;
+    uint32_t position;
+    uint32_t sample_index;
+  };
+  const std::map<std::string, Step> steps = {{"next seed", {1, 0, 0}},
+                                             {"high half of the seed", {uint64_t{1} << 32, 0, 0}},
+                                             {"sign of the seed", {uint64_t{1} << 63, 0, 0}},
+                                             {"next position", {0, 1, 0}},
+                                             {"next sample", {0, 0, 1}}};
+  const std::vector<double> even(64, 1.0 / 64.0);
+  for (const auto& [name, step] : steps) {
+    SCOPED_TRACE(name);
+    std::vector<int64_t> pairs(64);
+    for (int n = 0; n < draws; ++n) {
+      // Seeds go up in twos, so that no draw is in two pairs.
+      const auto seed = static_cast<uint64_t>(2 * (n % 200));
+      const auto position = static_cast<uint32_t>(2 * (n / 200));
+      const int32_t first = DrawOfEight(seed, position, 0);
+      const int32_t second =
+          DrawOfEight(seed ^ step.seed, position + step.position, step.sample_index);
+      ++pairs[8 * first + second];
+    }
+    ExpectFits(pairs, even);
+  }
+}
+
+// The generator's words choose the block and the token apart: with many blocks, both must be even.
+TEST(Sampling, DrawsAreEvenOverManyBlocks) {
+  const int draws = ScaledCases(100000);
+  const Implementation fastest = Implementations().back();
+  const std::vector<float> z(1000, -2.5f);
+  std::vector<int64_t> counts(z.size());
+  SampleRow row;
+  for (int n = 0; n < draws; ++n) {
+    row.position = static_cast<uint32_t>(n);
+    ++counts[SampleOne(fastest, z, row).token];
+  }
+  if (draws >= 10000) ExpectFits(counts, std::vector<double>(z.size(), 1.0 / 1000.0));
+}
+
+TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
+  constexpr int64_t kVocab = 700;
+  constexpr int32_t kRows = 12;
+  std::mt19937 random(31);
+  const std::vector<float> z = RandomRow(random, kRows * kVocab, 4.0f);
+  std::vector<SampleRow> rows(kRows);
+  for (int32_t r = 0; r < kRows; ++r) {
+    rows[r].row = r;
+    rows[r].inverse_temperature = 0.5f + 0.25f * static_cast<float>(r);
+    rows[r].top_k = r % 3 == 0 ? 0 : 10 * r;
+    if (r % 2 == 0) rows[r].top_p = 0xd0000000;
+    rows[r].keeps_processed = r % 4 == 1;
+    rows[r].seed = random();
+  }
+  for (const Implementation& implementation : Implementations()) {
+    SCOPED_TRACE(implementation.name);
+    std::vector<SampleRow> backwards(rows.rbegin(), rows.rend());
+    const Sampled together = Sample(implementation, z, kVocab, rows, 3);
+    const Sampled reversed = Sample(implementation, z, kVocab, backwards, 2);
+    for (int32_t r = 0; r < kRows; ++r) {
+      SampleRow row = rows[r];
+      row.row = 0;
+      const std::vector<float> own(z.begin() + r * kVocab, z.begin() + (r + 1) * kVocab);
+      const Sampled alone = Sample(implementation, own, kVocab, {row});
+      EXPECT_EQ(alone.outcomes[0].token, together.outcomes[r].token);
+      EXPECT_EQ(alone.outcomes[0].token, reversed.outcomes[kRows - 1 - r].token);
+      for (int64_t i = 0; i < kVocab; ++i) {
+        ASSERT_EQ(CanonicalWord(alone.logits[i]), CanonicalWord(together.logits[r * kVocab + i]));
+      }
+    }
+  }
+}
+
+TEST(Sampling, TopKKeepsExactlyKOfEqualValues) {
+  // Ids 1, 3, 4 tie for the last two places: the lower ids take them.
+  const std::vector<float> z = {0.0f, 1.0f, 2.0f, 1.0f, 1.0f};
+  SampleRow row;
+  row.top_k = 3;
+  row.draws = false;
+  row.keeps_processed = true;
+  for (const Implementation& implementation : Implementations()) {
+    const Sampled sampled = Sample(implementation, z, 5, {row});
+    EXPECT_EQ(sampled.outcomes[0].token, -1) << "a row that does not draw";
+    EXPECT_EQ(sampled.logits, (std::vector<float>{kDropped, 1.0f, 2.0f, 1.0f, kDropped}))
+        << implementation.name;
+  }
+}
+
+TEST(Sampling, FiltersComeInTheOrderMinPTopKTopP) {
+  // y = ln of 8, 4, 2, 1, 1 (of 16). min-p 0.2 keeps 8, 4, 2; top-k 2 of those 8, 4 (of 12); top-p
+  // 0.6 of those 8 alone, where 0.6 of everything would need 8 and 4.
+  const std::vector<float> z = {std::log(2.0f), std::log(8.0f), 0.0f, std::log(4.0f), 0.0f};
+  SampleRow row;
+  row.keeps_processed = true;
+  row.log_min_p = std::log(0.2f);
+  row.top_k = 2;
+  row.top_p = static_cast<uint64_t>(0.6 * 0x1p32);
+  for (const Implementation& implementation : Implementations()) {
+    const Sampled sampled = Sample(implementation, z, 5, {row});
+    EXPECT_EQ(sampled.outcomes[0].token, 1) << implementation.name;
+    EXPECT_EQ(sampled.logits[3], kDropped);
+    SampleRow without = row;
+    without.top_k = 0;
+    without.log_min_p = kDropped;
+    EXPECT_EQ(Sample(implementation, z, 5, {without}).logits[3], z[3]);
+  }
+}
+
+TEST(Sampling, AFaultNamesTheLowestIdAndItsValue) {
+  const std::vector<float> z = {1.0f, 50000.0f, -45000.0f, 2.0f};
+  SampleRow row;
+  row.inverse_temperature = 100.0f;
+  for (const Implementation& implementation : Implementations()) {
+    SampleOutcome outcome = SampleOne(implementation, z, row);
+    EXPECT_EQ(outcome.fault, SampleFault::kValue) << implementation.name;
+    EXPECT_EQ(outcome.fault_id, 1);
+    EXPECT_EQ(outcome.fault_value, 5e6f);
+    EXPECT_EQ(outcome.token, -1);
+    // A forbidden id's value does not matter.
+    const int32_t banned[] = {1, 2};
+    SampleRow forbidding = row;
+    forbidding.banned = banned;
+    forbidding.num_banned = 2;
+    outcome = SampleOne(implementation, z, forbidding);
+    EXPECT_EQ(outcome.fault, SampleFault::kNone);
+    EXPECT_EQ(outcome.token, 3);
+    forbidding.num_banned = 1;
+    EXPECT_EQ(SampleOne(implementation, z, forbidding).fault_id, 2);
   }
 }
 
