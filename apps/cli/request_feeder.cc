@@ -22,7 +22,7 @@ void RequestFeeder::Start(LineReader reader) {
 }
 
 void RequestFeeder::SubmitOnly(Request request) {
-  Submit({std::move(request), std::nullopt});
+  Submit({std::move(request), std::nullopt}, "");
   board_.CloseInput();
 }
 
@@ -57,7 +57,7 @@ void RequestFeeder::FeedLine(const LineReader::Line& line) {
         where);
   }
   if (parsed.ok()) {
-    Submit(std::move(parsed).value());
+    Submit(std::move(parsed).value(), where + ": ");
   } else {
     Refuse(parsed.error().message);
   }
@@ -69,7 +69,7 @@ void RequestFeeder::Refuse(std::string error) {
   board_.Refuse(index, std::move(error));
 }
 
-void RequestFeeder::Submit(ParsedRequest parsed) {
+void RequestFeeder::Submit(ParsedRequest parsed, const std::string& where) {
   const int64_t index = next_index_++;
   Request& request = parsed.request;
   SamplingParams& sampling = request.sampling;
@@ -91,7 +91,7 @@ void RequestFeeder::Submit(ParsedRequest parsed) {
   if (id.ok()) {
     board_.SetRequestId(index, *id);
   } else {
-    board_.Refuse(index, id.error().message);
+    board_.Refuse(index, where + id.error().message);
   }
 }
 

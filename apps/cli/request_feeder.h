@@ -44,7 +44,8 @@ class RequestFeeder {
  private:
   void ReadAll(LineReader reader);
   void FeedLine(const LineReader::Line& line);
-  void Submit(ParsedRequest parsed);
+  // `where` ("line 3: ", or nothing) begins the message of a request that the engine refuses.
+  void Submit(ParsedRequest parsed, const std::string& where);
   void Refuse(std::string error);
 
   const FeederOptions options_;

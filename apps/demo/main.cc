@@ -48,13 +48,13 @@ class WayProgress {
 };
 
 void PrintHeader() {
-  fmt::print("{:<26} {:<16} {:>8} {:>8} {:>6} {:>5} {:>6} {:>9} {:>6} {:>8} {:>6}\n", "way",
+  fmt::print("{:<34} {:<16} {:>8} {:>8} {:>6} {:>5} {:>6} {:>9} {:>6} {:>8} {:>6}\n", "way",
              "digest", "requests", "logprobs", "differ", "batch", "chunks", "preempted", "cached",
              "tokens/s", "s");
 }
 
 void PrintRow(const Way& way, const WayReport& report, const Comparison& comparison) {
-  fmt::print("{:<26} {:<16} {:>8} {:>8} {:>6} {:>5} {:>6} {:>9} {:>6} {:>8.1f} {:>6.1f}\n",
+  fmt::print("{:<34} {:<16} {:>8} {:>8} {:>6} {:>5} {:>6} {:>9} {:>6} {:>8.1f} {:>6.1f}\n",
              way.name, report.digest.substr(0, 16), report.num_requests, comparison.logprobs,
              comparison.differing, report.largest_batch, report.prefill_chunks, report.preemptions,
              report.cached_tokens, static_cast<double>(report.computed_tokens) / report.seconds,
@@ -69,7 +69,7 @@ struct Verdict {
   std::vector<std::string> broken_claims;
 };
 
-Result<Verdict> Prove(LoadedModel model) {
+Result<Verdict> Prove(LoadedModel model, bool fail_fast) {
   Verdict verdict;
   WayRunner runner(std::move(model));
   const std::vector<Way> ways = AllWays();
@@ -91,18 +91,19 @@ Result<Verdict> Prove(LoadedModel model) {
     if (std::string claim = BrokenClaim(ways[i], report); !claim.empty()) {
       verdict.broken_claims.push_back(fmt::format("{}: {}", ways[i].name, claim));
     }
+    if (fail_fast && (verdict.differing > 0 || !verdict.broken_claims.empty())) break;
   }
   return verdict;
 }
 
-int Run(const std::string& path) {
+int Run(const std::string& path, bool fail_fast) {
   const Clock::time_point start = Clock::now();
   Result<LoadedModel> model = LoadModel(path, MakeCpuBackend(), {});
   if (!model.ok()) {
     fmt::print(stderr, "vexact_demo: {}\n", model.error().message);
     return kExitFailure;
   }
-  const Result<Verdict> verdict = Prove(std::move(model).value());
+  const Result<Verdict> verdict = Prove(std::move(model).value(), fail_fast);
   if (!verdict.ok()) {
     fmt::print(stderr, "vexact_demo: {}\n", verdict.error().message);
     return kExitFailure;
@@ -132,10 +133,12 @@ int main(int argc, char** argv) {
       "usage.");
   std::string model;
   vexact::AddModelFlag(app, model);
+  bool fail_fast = false;
+  app.add_flag("--fail-fast", fail_fast, "stop after the first way that fails");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? vexact::kExitSuccess : vexact::kExitUsage;
   }
-  return vexact::Run(model);
+  return vexact::Run(model, fail_fast);
 }

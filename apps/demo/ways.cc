@@ -55,16 +55,15 @@ std::vector<Way> AllWays() {
                      .least_batch = kNumTogether,
                      .most_batch = kNumTogether};
   Way budget64 = together;
-  budget64.name = "32 shuffled, budget 64";
+  budget64.name = "32 shuffled, budget 64, one thread";
   budget64.max_num_batched_tokens = 64;
+  budget64.num_threads = 1;
   budget64.least_batch = 0;
   budget64.splits_prompts = true;
   Way budget16 = budget64;
   budget16.name = "32 shuffled, budget 16";
   budget16.max_num_batched_tokens = 16;
-  Way one_thread = together;
-  one_thread.name = "32 shuffled, one thread";
-  one_thread.num_threads = 1;
+  budget16.num_threads = 0;
   Way few_blocks = together;
   few_blocks.name = fmt::format("32 shuffled, {} KV blocks", kFewBlocks);
   few_blocks.kv_blocks = kFewBlocks;
@@ -75,7 +74,6 @@ std::vector<Way> AllWays() {
       together,
       budget64,
       budget16,
-      one_thread,
       few_blocks,
       {.name = "prefix cache, cold", .prefix_caching = true},
       {.name = "prefix cache, warm",
