@@ -25,7 +25,7 @@ struct RandomModelSpec {
   int32_t num_experts_per_tok = 2;
   bool tie_word_embeddings = false;
   uint64_t seed = 1;
-  std::optional<int32_t> nan_token;  // the token whose embedding is NaN
+  std::optional<int32_t> nan_token = {};  // the token whose embedding is NaN
 };
 
 // The files are gone when this returns: the checkpoint keeps them mapped. Eos is the vocabulary's
