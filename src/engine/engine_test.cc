@@ -1,13 +1,12 @@
 #include "engine/engine.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "engine/prepare.h"
+#include "support/engine_fixture.h"
 #include "support/engine_runs.h"
 #include "support/random_model.h"
 #include "support/straight_line.h"
@@ -16,55 +15,7 @@
 namespace vexact {
 namespace {
 
-using testing::HasSubstr;
-
-constexpr int32_t kNanToken = 7;
-
-class EngineTest : public testing::Test {
- protected:
-  static constexpr int64_t kSeed = 11;
-
-  static RandomModelSpec ModelSpec() { return {.nan_token = kNanToken}; }
-
-  EngineTest()
-      : backend_(MakeCpuBackend()),
-        checkpoint_(MakeRandomCheckpoint(ModelSpec())),
-        model_(LoadModelOf(checkpoint_, backend_)) {}
-
-  static EngineConfig Config() {
-    EngineConfig config;
-    config.num_threads = 2;
-    config.kv_cache_memory_bytes = 1 << 20;
-    return config;
-  }
-
-  std::unique_ptr<Engine> Make(EngineConfig config) const {
-    config.eos_token_ids = model_->config().stop_token_ids;
-    return Engine::Create(std::move(config), model_, nullptr).value();
-  }
-
-  // Ids that avoid the NaN token and the end.
-  static std::vector<int32_t> Prompt(int32_t length, int32_t salt = 0) {
-    std::vector<int32_t> ids(length);
-    for (int32_t i = 0; i < length; ++i) ids[i] = 10 + (i * 37 + salt * 13 + i * i) % 80;
-    return ids;
-  }
-
-  static Request Sampled(std::vector<int32_t> prompt, int32_t max_tokens) {
-    Request request;
-    request.prompt_token_ids = std::move(prompt);
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.seed = kSeed;
-    request.sampling.logprobs = 2;
-    request.sampling.ignore_eos = true;
-    request.sampling.logit_bias = {{kNanToken, -100.0}};
-    return request;
-  }
-
-  std::shared_ptr<const Backend> backend_;
-  Checkpoint checkpoint_;
-  std::shared_ptr<const Model> model_;
-};
+using EngineTest = EngineFixture;
 
 TEST_F(EngineTest, AnswersWhatAStraightLineAnswers) {
   const StraightLine straight_line(checkpoint_, backend_);
@@ -395,88 +346,6 @@ TEST_F(EngineTest, HundredThousandQueuedRequestsCostNothingAStep) {
   }
   EXPECT_GE(ended, static_cast<size_t>(count - 100));
   EXPECT_EQ(engine->Stats().kv_blocks_used, 0);
-}
-
-struct Refusal {
-  std::string name;
-  std::function<void(Request*)> change;
-  std::string message;
-};
-
-TEST_F(EngineTest, RefusesWhatItCanNeverAnswerByName) {
-  EngineConfig config = Config();
-  config.max_model_len = 100;
-  config.kv_cache_memory_bytes = 4 * 16 * model_->KvBytesPerToken();
-  const auto engine = Make(config);
-  const std::vector<Refusal> refusals = {
-      {"empty prompt", [](Request* r) { r->prompt_token_ids->clear(); }, "prompt: expected"},
-      {"unknown id", [](Request* r) { r->prompt_token_ids->at(0) = 96; }, "found 96"},
-      {"negative id", [](Request* r) { r->prompt_token_ids->at(0) = -1; }, "found -1"},
-      {"context", [](Request* r) { r->prompt_token_ids = Prompt(100); }, "99 tokens"},
-      {"pool", [](Request* r) { r->sampling.max_tokens = 64; }, "KV blocks"},
-      {"text", [](Request* r) { r->prompt_token_ids.reset(); }, "no tokenizer"},
-      {"stop", [](Request* r) { r->sampling.stop = {"x"}; }, "stop: expected none"},
-      {"bad words", [](Request* r) { r->sampling.bad_words = {"x"}; }, "bad_words"},
-      {"temperature", [](Request* r) { r->sampling.temperature = -1.0; }, "temperature"},
-      {"completion", [](Request* r) { r->completion_token_ids.emplace(); }, "completion"},
-      {"completion id", [](Request* r) { r->completion_token_ids = std::vector<int32_t>{1000}; },
-       "completion_token_ids"},
-      {"long score", [](Request* r) { r->completion_token_ids = Prompt(95); },
-       "prompt and completion: expected at most max_model_len (100) tokens, found 10 + 95"},
-      {"timeout", [](Request* r) { r->timeout_s = -1.0; }, "timeout_s"},
-  };
-  for (const Refusal& refusal : refusals) {
-    Request request = Sampled(Prompt(10), 8);
-    refusal.change(&request);
-    const auto result = engine->Add(request);
-    ASSERT_FALSE(result.ok()) << refusal.name;
-    EXPECT_THAT(result.error().message, HasSubstr(refusal.message)) << refusal.name;
-  }
-  EXPECT_FALSE(engine->HasWork());
-  // As large as it can be.
-  EXPECT_TRUE(engine->Add(Sampled(Prompt(10), 55)).ok());
-}
-
-TEST_F(EngineTest, MaxModelLenEndsAnAnswerInTime) {
-  EngineConfig config = Config();
-  config.max_model_len = 24;
-  const auto engine = Make(config);
-  const Answer answer = RunAlone(engine.get(), Sampled(Prompt(20), 100));
-  EXPECT_EQ(answer.token_ids.size(), 4u);
-  EXPECT_EQ(answer.finish_reason, FinishReason::kLength);
-}
-
-struct ConfigRefusal {
-  std::function<void(EngineConfig*)> change;
-  std::string message;
-};
-
-TEST_F(EngineTest, RefusesConfigurationsByName) {
-  const std::vector<ConfigRefusal> refusals = {
-      {[](EngineConfig* c) { c->block_size = 17; }, "block_size: expected 16, 32 or 64, found 17"},
-      {[](EngineConfig* c) { c->max_model_len = 5000; }, "max_model_len: expected 1 to 1024"},
-      {[](EngineConfig* c) { c->max_num_seqs = 0; }, "max_num_seqs"},
-      {[](EngineConfig* c) { c->pipeline_depth = 2; }, "pipeline_depth: expected 0 to 1, found 2"},
-      {[](EngineConfig* c) { c->kv_cache_memory_bytes = 10; }, "kv_cache_memory_bytes"},
-      {[](EngineConfig* c) { c->mode = Mode::kVariant; }, "not in this version"},
-      {[](EngineConfig* c) { c->device = "cuda"; }, "not in this version"},
-      {[](EngineConfig* c) { c->device = "tpu"; }, "found \"tpu\""},
-      {[](EngineConfig* c) { c->attn_impl = "fa-variant"; },
-       "fa-variant contradicts mode invariant"},
-      {[](EngineConfig* c) { c->attn_impl = "flash"; }, "found \"flash\""},
-      {[](EngineConfig* c) {
-         c->enable_chunked_prefill = false;
-         c->max_num_batched_tokens = 1000;
-       },
-       "max_model_len: expected at most max_num_batched_tokens (1000)"},
-  };
-  for (const ConfigRefusal& refusal : refusals) {
-    EngineConfig config = Config();
-    refusal.change(&config);
-    const auto result = Engine::Create(config, model_, nullptr);
-    ASSERT_FALSE(result.ok()) << refusal.message;
-    EXPECT_THAT(result.error().message, HasSubstr(refusal.message));
-  }
 }
 
 }  // namespace

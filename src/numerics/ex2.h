@@ -9,8 +9,9 @@
 
 namespace vexact {
 
-// c0, c1, c2 of a segment, [0, 64), of [1, 2).
-VX_HOST_DEVICE inline const int32_t* Ex2Coefficients(uint32_t segment) {
+// The fp32 word of 2^(r / 2^23) as the hardware has it, in [1, 2); r in [0, 2^23). A quadratic in
+// each of 64 segments whose square leaves out the low partial products (`omitted`).
+VX_HOST_DEVICE inline uint32_t Ex2TableWord(uint32_t r) {
   static constexpr int32_t kCoefficients[64][3] = {
       // c0, c1, c2 of r >> 17
       {33554435, 22713, 494}, {33919818, 22960, 501}, {34289182, 23210, 506},
@@ -36,13 +37,7 @@ VX_HOST_DEVICE inline const int32_t* Ex2Coefficients(uint32_t segment) {
       {64263672, 43500, 946}, {64963458, 43973, 959}, {65670863, 44452, 969},
       {66385972, 44936, 980},
   };
-  return kCoefficients[segment];
-}
-
-// The fp32 word of 2^(r / 2^23) as the hardware has it, in [1, 2); r in [0, 2^23). A quadratic in
-// each of 64 segments whose square leaves out the low partial products (`omitted`).
-VX_HOST_DEVICE inline uint32_t Ex2TableWord(uint32_t r) {
-  const int32_t* c = Ex2Coefficients(r >> 17);
+  const int32_t* c = kCoefficients[r >> 17];
   const int64_t x = r & 0x1ffffu;
   const int64_t low = x & 1023;
   const int64_t high = x >> 10;

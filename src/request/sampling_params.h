@@ -30,7 +30,8 @@ struct SamplingParams {
   double presence_penalty = 0.0;
   double frequency_penalty = 0.0;
   double repetition_penalty = 1.0;
-  std::vector<std::pair<int32_t, double>> logit_bias;     // (token id, added to its logit)
+  // (token id, added to its logit), each id once; taken as it is, where vLLM clamps to -100..100.
+  std::vector<std::pair<int32_t, double>> logit_bias;
   std::optional<std::vector<int32_t>> allowed_token_ids;  // none: every id
   std::vector<std::string> bad_words;                     // as asked
   std::vector<std::vector<int32_t>> bad_word_ids;         // the same, tokenised by the engine

@@ -1,3 +1,4 @@
+// budget: one harness runs every rule of the sampler on every backend
 #include "sampler/sampler.h"
 
 #include <gmock/gmock.h>

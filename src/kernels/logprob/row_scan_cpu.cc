@@ -54,12 +54,12 @@ int32_t FirstFault(const float* z, int64_t count, bool has_dropped, int64_t firs
 }
 
 // The sums of a block of kVocabBlock values with the exponent of their maximum.
-HWY_INLINE uint64_t SumBlock(const float* z, int32_t exponent, const Ex2Segments& table) {
+HWY_INLINE uint64_t SumBlock(const float* z, int32_t exponent) {
   const DF df;
   const VF minus_exponent = hn::Set(df, -static_cast<float>(exponent));
   VU64 sums = hn::Zero(DU64());
   for (int64_t i = 0; i < kVocabBlock; i += kLanes) {
-    AddTerms(hn::LoadU(df, z + i), minus_exponent, table, sums);
+    AddTerms(hn::LoadU(df, z + i), minus_exponent, sums);
   }
   return hn::GetLane(hn::SumOfLanes(DU64(), sums));
 }
@@ -78,7 +78,6 @@ void FinishRow(const float* z, int64_t vocab, const RowSums& out) {
 }
 
 void SumRowOf(const float* z, int64_t vocab, bool has_dropped, const RowSums& out) {
-  static const Ex2Segments kTable = MakeEx2Segments();
   const DF df;
   const VF mark = DroppedMark(has_dropped);
   PaddedBlock padded;
@@ -104,7 +103,7 @@ void SumRowOf(const float* z, int64_t vocab, bool has_dropped, const RowSums& ou
     out.block_max[b] = LargestLane(largest);
     out.block_sums[b] = 0;
     if (out.block_max[b] == kDropped) continue;
-    out.block_sums[b] = SumBlock(block, SoftmaxExponent(out.block_max[b]), kTable);
+    out.block_sums[b] = SumBlock(block, SoftmaxExponent(out.block_max[b]));
   }
   FinishRow(z, vocab, out);
 }
@@ -138,24 +137,22 @@ int32_t ScaleRowOf(const float* z, int64_t vocab, float factor, float* y, float*
 }
 
 void ComputeTermsOf(const float* y, int64_t count, int32_t exponent, uint64_t* terms) {
-  static const Ex2Segments kTable = MakeEx2Segments();
   const DF df;
   const VF minus_exponent = hn::Set(df, -static_cast<float>(exponent));
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    StoreTerms(hn::LoadU(df, y + i), minus_exponent, kTable, terms + i);
+    StoreTerms(hn::LoadU(df, y + i), minus_exponent, terms + i);
   }
   for (; i < count; ++i) terms[i] = SoftmaxTerm(y[i], exponent);
 }
 
 uint64_t SumTermsOf(const float* y, int64_t count, int32_t exponent) {
-  static const Ex2Segments kTable = MakeEx2Segments();
   const DF df;
   const VF minus_exponent = hn::Set(df, -static_cast<float>(exponent));
   VU64 sums = hn::Zero(DU64());
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    AddTerms(hn::LoadU(df, y + i), minus_exponent, kTable, sums);
+    AddTerms(hn::LoadU(df, y + i), minus_exponent, sums);
   }
   uint64_t sum = hn::GetLane(hn::SumOfLanes(DU64(), sums));
   for (; i < count; ++i) sum += SoftmaxTerm(y[i], exponent);

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <functional>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -17,69 +15,10 @@
 #include "base/philox.h"
 #include "numerics/words.h"
 #include "support/oracle.h"
-#include "support/test_scale.h"
+#include "support/sample_rows.h"
 
 namespace vexact {
 namespace {
-
-struct Implementation {
-  std::string name;
-  std::function<void(const SumLogitsArgs&, Stream&)> sum;
-  std::function<void(const SampleArgs&, Stream&)> sample;
-};
-
-std::vector<Implementation> Implementations() {
-  std::vector<Implementation> all = {{"reference", SumLogitsReference, SampleReference}};
-  for (const CpuTarget target : SupportedCpuTargets()) {
-    all.push_back({std::string(CpuTargetName(target)),
-                   [target](const SumLogitsArgs& a, Stream& s) { SumLogitsCpu(target, a, s); },
-                   [target](const SampleArgs& a, Stream& s) { SampleCpu(target, a, s); }});
-  }
-  return all;
-}
-
-// What a call of Sample leaves behind, its rows without a fault in the raw logits.
-struct Sampled {
-  std::vector<float> logits;
-  std::vector<LogitSums> sums;
-  std::vector<float> block_max;
-  std::vector<uint64_t> block_sums;
-  std::vector<SampleOutcome> outcomes;
-};
-
-Sampled Sample(const Implementation& implementation, std::vector<float> logits, int64_t vocab,
-               const std::vector<SampleRow>& rows, int threads = 1) {
-  ThreadPool pool(threads);
-  Stream stream{&pool};
-  const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
-  const int64_t blocks = NumVocabBlocks(vocab);
-  Sampled out{std::move(logits), std::vector<LogitSums>(num_rows),
-              std::vector<float>(num_rows * blocks), std::vector<uint64_t>(num_rows * blocks),
-              std::vector<SampleOutcome>(rows.size())};
-  const Rows<float> view(out.logits.data(), num_rows, vocab);
-  const Rows<float> block_max(out.block_max.data(), num_rows, blocks);
-  const Rows<uint64_t> block_sums(out.block_sums.data(), num_rows, blocks);
-  implementation.sum({.logits = view,
-                      .has_dropped = false,
-                      .sums = out.sums.data(),
-                      .block_max = block_max,
-                      .block_sums = block_sums},
-                     stream);
-  implementation.sample({.logits = view,
-                         .sums = out.sums.data(),
-                         .block_max = block_max,
-                         .block_sums = block_sums,
-                         .num_rows = static_cast<int64_t>(rows.size()),
-                         .rows = rows.data(),
-                         .outcomes = out.outcomes.data()},
-                        stream);
-  return out;
-}
-
-SampleOutcome SampleOne(const Implementation& implementation, const std::vector<float>& logits,
-                        const SampleRow& row) {
-  return Sample(implementation, logits, static_cast<int64_t>(logits.size()), {row}).outcomes[0];
-}
 
 void ExpectSame(const Sampled& a, const Sampled& b) {
   for (size_t n = 0; n < a.outcomes.size(); ++n) {
@@ -98,13 +37,6 @@ void ExpectSame(const Sampled& a, const Sampled& b) {
     EXPECT_EQ(a.sums[r].argmax, b.sums[r].argmax);
   }
   EXPECT_EQ(a.block_sums, b.block_sums);
-}
-
-std::vector<float> RandomRow(std::mt19937& random, int64_t vocab, float spread) {
-  std::normal_distribution<float> normal(0.0f, spread);
-  std::vector<float> z(vocab);
-  for (float& value : z) value = normal(random);
-  return z;
 }
 
 // The arrays that a SampleRow points into.
@@ -170,7 +102,7 @@ TEST(Sampling, EqualsTheOracle) {
     const std::string name = "sampling." + std::to_string(c.at("case").get<int>()) + ".logits";
     const auto z = OperatorOracle().Get(name).As<float>();
     const OwnedRow row = OracleRow(c);
-    for (const Implementation& implementation : Implementations()) {
+    for (const SampleImplementation& implementation : SampleImplementations()) {
       const SampleOutcome outcome =
           SampleOne(implementation, std::vector<float>(z.begin(), z.end()), row.View());
       EXPECT_EQ(outcome.token, c.at("token").get<int32_t>()) << name << " " << implementation.name;
@@ -228,7 +160,7 @@ OwnedRow RandomSampleRow(int64_t vocab) {
 }
 
 TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
-  const std::vector<Implementation> all = Implementations();
+  const std::vector<SampleImplementation> all = SampleImplementations();
   rc::check("outcomes, processed logits and their sums", [&] {
     const auto vocab = *rc::gen::element<int64_t>(1, 2, 127, 128, 129, 500, 1000, 4099);
     const auto num_rows = *rc::gen::inRange<int32_t>(1, 5);
@@ -257,7 +189,7 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
 
 TEST(Sampling, EveryTargetEqualsTheReferenceOnALargeVocabulary) {
   std::mt19937 random(77);
-  const std::vector<Implementation> all = Implementations();
+  const std::vector<SampleImplementation> all = SampleImplementations();
   for (const int64_t vocab : {int64_t{49152}, int64_t{151936}}) {
     std::vector<float> z = RandomRow(random, vocab, 3.0f);
     z[777] = 18.0f;
@@ -286,151 +218,6 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnALargeVocabulary) {
   }
 }
 
-// The exact probabilities of the row's kept tokens, in double, by sorting: written from the
-// definition of each filter, not from numerics.md.
-std::vector<double> ExactDistribution(const std::vector<float>& z, const SampleRow& row) {
-  std::vector<std::pair<double, int32_t>> order;  // (-p, id)
-  double total = 0.0;
-  for (size_t i = 0; i < z.size(); ++i) {
-    const double p = std::exp(static_cast<double>(z[i]) * row.inverse_temperature);
-    order.emplace_back(-p, static_cast<int32_t>(i));
-    total += p;
-  }
-  std::sort(order.begin(), order.end());
-  const double least = -order[0].first * std::exp(static_cast<double>(row.log_min_p));
-  std::erase_if(order, [&](const auto& entry) { return -entry.first < least; });
-  if (row.top_k > 0) order.resize(std::min<size_t>(order.size(), row.top_k));
-  total = 0.0;
-  for (const auto& [p, id] : order) total -= p;
-  const double wanted =
-      row.top_p == kTopPOff ? 2.0 * total : total * static_cast<double>(row.top_p) * 0x1p-32;
-  std::vector<double> kept(z.size(), 0.0);
-  double before = 0.0;
-  for (const auto& [p, id] : order) {
-    if (before >= wanted) break;
-    kept[id] = -p;
-    before -= p;
-  }
-  for (double& p : kept) p /= before;
-  return kept;
-}
-
-// The value that a chi-square variable of `freedom` degrees exceeds with a probability of about
-// 1e-6: Wilson and Hilferty's approximation with the normal quantile 4.7534.
-double ChiSquareLimit(int freedom) {
-  const double v = 2.0 / (9.0 * freedom);
-  return freedom * std::pow(1.0 - v + 4.7534 * std::sqrt(v), 3.0);
-}
-
-// Chi-square of counts against probabilities that sum to 1. A token of probability 0 must not
-// occur; those expected fewer than 10 times share one cell.
-void ExpectFits(const std::vector<int64_t>& counts, const std::vector<double>& probabilities) {
-  int64_t draws = 0;
-  for (const int64_t count : counts) draws += count;
-  double statistic = 0.0;
-  double rare_expected = 0.0;
-  double rare_count = 0.0;
-  int cells = 0;
-  const auto add = [&](double count, double expected) {
-    statistic += (count - expected) * (count - expected) / expected;
-    ++cells;
-  };
-  for (size_t i = 0; i < counts.size(); ++i) {
-    const double expected = probabilities[i] * static_cast<double>(draws);
-    if (expected == 0.0) {
-      EXPECT_EQ(counts[i], 0) << "token " << i;
-    } else if (expected < 10.0) {
-      rare_expected += expected;
-      rare_count += static_cast<double>(counts[i]);
-    } else {
-      add(static_cast<double>(counts[i]), expected);
-    }
-  }
-  if (rare_expected >= 10.0) add(rare_count, rare_expected);
-  ASSERT_GE(cells, 2);
-  EXPECT_LT(statistic, ChiSquareLimit(cells - 1)) << "of " << cells << " cells";
-}
-
-TEST(Sampling, DrawsFollowTheExactDistributionOfEachFilter) {
-  const int draws = ScaledCases(100000);
-  std::mt19937 random(4);
-  const std::vector<float> z = RandomRow(random, 300, 2.0f);
-  std::map<std::string, SampleRow> cases;
-  cases["temperature 1"] = {};
-  cases["temperature 0.5"].inverse_temperature = 2.0f;
-  cases["temperature 2"].inverse_temperature = 0.5f;
-  cases["top-k"].top_k = 20;
-  cases["top-p"].top_p = 0xc0000000;
-  cases["min-p"].log_min_p = -3.0f;
-  cases["all"] = {
-      .inverse_temperature = 0.7f, .log_min_p = -4.0f, .top_k = 40, .top_p = 0xe0000000};
-  const Implementation fastest = Implementations().back();
-  for (auto& [name, row] : cases) {
-    SCOPED_TRACE(name);
-    std::vector<int64_t> counts(z.size());
-    for (int n = 0; n < draws; ++n) {
-      row.seed = static_cast<uint64_t>(n / 1000);
-      row.position = static_cast<uint32_t>(n % 1000);
-      ++counts[SampleOne(fastest, z, row).token];
-    }
-    ExpectFits(counts, ExactDistribution(z, row));
-  }
-}
-
-// A row of eight equal values: each token has a probability of 1/8 exactly.
-int32_t DrawOfEight(uint64_t seed, uint32_t position, uint32_t sample_index) {
-  static const Implementation kFastest = Implementations().back();
-  SampleRow row;
-  row.seed = seed;
-  row.position = position;
-  row.sample_index = sample_index;
-  return SampleOne(kFastest, std::vector<float>(8, 1.0f), row).token;
-}
-
-// Pairs of draws whose coordinates differ in one place only, as a table of 8 x 8 equal cells.
-TEST(Sampling, DrawsOfNeighbouringSeedsPositionsAndSamplesAreIndependent) {
-  const int draws = ScaledCases(40000);
-  struct Step {
-    uint64_t seed;
-    uint32_t position;
-    uint32_t sample_index;
-  };
-  const std::map<std::string, Step> steps = {{"next seed", {1, 0, 0}},
-                                             {"high half of the seed", {uint64_t{1} << 32, 0, 0}},
-                                             {"sign of the seed", {uint64_t{1} << 63, 0, 0}},
-                                             {"next position", {0, 1, 0}},
-                                             {"next sample", {0, 0, 1}}};
-  const std::vector<double> even(64, 1.0 / 64.0);
-  for (const auto& [name, step] : steps) {
-    SCOPED_TRACE(name);
-    std::vector<int64_t> pairs(64);
-    for (int n = 0; n < draws; ++n) {
-      // Seeds go up in twos, so that no draw is in two pairs.
-      const auto seed = static_cast<uint64_t>(2 * (n % 200));
-      const auto position = static_cast<uint32_t>(2 * (n / 200));
-      const int32_t first = DrawOfEight(seed, position, 0);
-      const int32_t second =
-          DrawOfEight(seed ^ step.seed, position + step.position, step.sample_index);
-      ++pairs[8 * first + second];
-    }
-    ExpectFits(pairs, even);
-  }
-}
-
-// The generator's words choose the block and the token apart: with many blocks, both must be even.
-TEST(Sampling, DrawsAreEvenOverManyBlocks) {
-  const int draws = ScaledCases(100000);
-  const Implementation fastest = Implementations().back();
-  const std::vector<float> z(1000, -2.5f);
-  std::vector<int64_t> counts(z.size());
-  SampleRow row;
-  for (int n = 0; n < draws; ++n) {
-    row.position = static_cast<uint32_t>(n);
-    ++counts[SampleOne(fastest, z, row).token];
-  }
-  if (draws >= 10000) ExpectFits(counts, std::vector<double>(z.size(), 1.0 / 1000.0));
-}
-
 TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
   constexpr int64_t kVocab = 700;
   constexpr int32_t kRows = 12;
@@ -445,7 +232,7 @@ TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
     rows[r].keeps_processed = r % 4 == 1;
     rows[r].seed = random();
   }
-  for (const Implementation& implementation : Implementations()) {
+  for (const SampleImplementation& implementation : SampleImplementations()) {
     SCOPED_TRACE(implementation.name);
     std::vector<SampleRow> backwards(rows.rbegin(), rows.rend());
     const Sampled together = Sample(implementation, z, kVocab, rows, 3);
@@ -471,7 +258,7 @@ TEST(Sampling, TopKKeepsExactlyKOfEqualValues) {
   row.top_k = 3;
   row.draws = false;
   row.keeps_processed = true;
-  for (const Implementation& implementation : Implementations()) {
+  for (const SampleImplementation& implementation : SampleImplementations()) {
     const Sampled sampled = Sample(implementation, z, 5, {row});
     EXPECT_EQ(sampled.outcomes[0].token, -1) << "a row that does not draw";
     EXPECT_EQ(sampled.logits, (std::vector<float>{kDropped, 1.0f, 2.0f, 1.0f, kDropped}))
@@ -488,7 +275,7 @@ TEST(Sampling, FiltersComeInTheOrderMinPTopKTopP) {
   row.log_min_p = std::log(0.2f);
   row.top_k = 2;
   row.top_p = static_cast<uint64_t>(0.6 * 0x1p32);
-  for (const Implementation& implementation : Implementations()) {
+  for (const SampleImplementation& implementation : SampleImplementations()) {
     const Sampled sampled = Sample(implementation, z, 5, {row});
     EXPECT_EQ(sampled.outcomes[0].token, 1) << implementation.name;
     EXPECT_EQ(sampled.logits[3], kDropped);
@@ -503,7 +290,7 @@ TEST(Sampling, AFaultNamesTheLowestIdAndItsValue) {
   const std::vector<float> z = {1.0f, 50000.0f, -45000.0f, 2.0f};
   SampleRow row;
   row.inverse_temperature = 100.0f;
-  for (const Implementation& implementation : Implementations()) {
+  for (const SampleImplementation& implementation : SampleImplementations()) {
     SampleOutcome outcome = SampleOne(implementation, z, row);
     EXPECT_EQ(outcome.fault, SampleFault::kValue) << implementation.name;
     EXPECT_EQ(outcome.fault_id, 1);
