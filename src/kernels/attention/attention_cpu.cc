@@ -15,10 +15,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <memory>
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/attention/attention_unit-inl.h"
 #include "kernels/simd/dot16-inl.h"
 #include "kernels/simd/ex2-inl.h"
 #include "kernels/simd/tree128-inl.h"
@@ -33,93 +33,6 @@ namespace HWY_NAMESPACE {
 namespace attention {
 
 inline constexpr int64_t kMaxRows = 48;  // of a unit, unless one token has more heads a KV head
-inline constexpr int64_t kTileGroups = kAttentionTile / kDotGroup;
-inline constexpr int64_t kTilePanels = kAttentionTile / kPanel;
-
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// to[d * kPanel + i] = from[i][first + d] for i and d in [0, 8).
-HWY_INLINE void Transpose8x8(const bf16* const* from, int64_t first, bf16* to) {
-  const hn::FixedTag<uint16_t, 8> d16;
-  const hn::FixedTag<uint32_t, 4> d32;
-  const hn::FixedTag<uint64_t, 2> d64;
-  hn::Vec<decltype(d16)> rows[8];
-  HWY_UNROLL(8)
-  for (int i = 0; i < 8; ++i) {
-    rows[i] = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from[i] + first));
-  }
-  hn::Vec<decltype(d32)> pairs[8];  // elements 0-3 (even entries) or 4-7 of two rows
-  HWY_UNROLL(4)
-  for (int i = 0; i < 4; ++i) {
-    pairs[2 * i] = hn::BitCast(d32, hn::InterleaveLower(d16, rows[2 * i], rows[2 * i + 1]));
-    pairs[2 * i + 1] = hn::BitCast(d32, hn::InterleaveUpper(d16, rows[2 * i], rows[2 * i + 1]));
-  }
-  HWY_UNROLL(2)
-  for (int half = 0; half < 2; ++half) {  // elements 4 * half to 4 * half + 3
-    const auto lower_01 = hn::InterleaveLower(d32, pairs[half], pairs[2 + half]);
-    const auto lower_23 = hn::InterleaveUpper(d32, pairs[half], pairs[2 + half]);
-    const auto upper_01 = hn::InterleaveLower(d32, pairs[4 + half], pairs[6 + half]);
-    const auto upper_23 = hn::InterleaveUpper(d32, pairs[4 + half], pairs[6 + half]);
-    const auto store = [&](int element, auto lower, auto upper) {
-      uint16_t* at = reinterpret_cast<uint16_t*>(to + (4 * half + element) * kPanel);
-      const auto a = hn::BitCast(d64, lower);
-      const auto b = hn::BitCast(d64, upper);
-      hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, a, b)), d16, at);
-      hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, a, b)), d16, at + kPanel);
-    };
-    store(0, lower_01, upper_01);
-    store(2, lower_23, upper_23);
-  }
-}
-
-struct Unit {
-  int32_t sequence;
-  int32_t kv_head;
-  int64_t first_token;  // row of q
-  int64_t tokens;
-  int64_t first_position;  // of first_token
-};
-
-// A softmax sum in progress, without its vector O.
-struct Softmax {
-  bool empty = true;
-  float m = 0.0f;
-  float l = 0.0f;
-};
-
-// The memory of one unit, reused by the next.
-struct Scratch {
-  Scratch(const AttentionArgs& args, int64_t max_rows)
-      : head_groups(CeilDiv(args.kv.head_dim, kDotGroup)),
-        head_panels(CeilDiv(args.kv.head_dim, kPanel)),
-        q(std::make_unique_for_overwrite<RowGroup[]>(head_groups * max_rows)),
-        p(std::make_unique_for_overwrite<RowGroup[]>(kTileGroups * max_rows)),
-        states(std::make_unique_for_overwrite<PanelState[]>(std::max(head_panels, int64_t{1}) *
-                                                            max_rows)),
-        starts(std::make_unique_for_overwrite<PanelState[]>(max_rows)),
-        keys(std::make_unique<bf16[]>(head_groups * kDotGroup * kPanel)),
-        scores(std::make_unique_for_overwrite<float[]>(kAttentionTile * max_rows)),
-        fold(std::make_unique_for_overwrite<float[]>(head_panels * kPanel * max_rows)),
-        q_scales(max_rows),
-        p_usable(max_rows),
-        segments(max_rows),
-        folds(max_rows) {}
-
-  int64_t head_groups;
-  int64_t head_panels;
-  std::unique_ptr<RowGroup[]> q;         // [head_groups, rows]
-  std::unique_ptr<RowGroup[]> p;         // [kTileGroups, rows]
-  std::unique_ptr<PanelState[]> states;  // O of the segment: [head_panels, rows]
-  std::unique_ptr<PanelState[]> starts;  // scores, or one panel of O before the tile: [rows]
-  std::unique_ptr<bf16[]> keys;          // one panel of positions: [head_groups * 16, kPanel]
-  std::unique_ptr<float[]> scores;       // [rows, kAttentionTile]
-  std::unique_ptr<float[]> fold;         // O of the fold: [rows, head_panels * kPanel], lane order
-  std::vector<RowScale> q_scales;        // [rows]
-  std::vector<uint8_t> p_usable;         // [rows]: P and O are fit for StepPanel
-  std::vector<Softmax> segments;         // [rows]
-  std::vector<Softmax> folds;            // [rows]
-  bf16 values[kDotGroup * kPanel];       // see UnitRunner::Values
-};
 
 // One unit at work. Row r is token r / group, head r % group of the KV head.
 class UnitRunner {
@@ -310,22 +223,6 @@ class UnitRunner {
     segment.l = segment.l + Tree128(scores);
   }
 
-  // The largest of scores[0..count), NaN ignored; -inf if there is none.
-  static float Largest(const float* scores, int64_t count) {
-    const DF df;
-    VF largest = hn::Set(df, -INFINITY);
-    int64_t j = 0;
-    for (; j + kLanes <= count; j += kLanes) {
-      const VF v = hn::LoadU(df, scores + j);
-      largest = hn::IfThenElse(hn::Gt(v, largest), v, largest);
-    }
-    float lanes[kLanes];  // (Highway's MaxOfLanes without SIMD never answers -inf.)
-    hn::StoreU(largest, df, lanes);
-    float result = *std::max_element(lanes, lanes + kLanes);
-    for (; j < count; ++j) result = scores[j] > result ? scores[j] : result;
-    return result;
-  }
-
   void ScaleStates(int64_t r, float factor) {
     const DF df;
     for (int64_t p = 0; p < s_.head_panels; ++p) {
@@ -452,23 +349,9 @@ class UnitRunner {
   const float scale_;
 };
 
-std::vector<Unit> SplitIntoUnits(const AttentionArgs& args, int64_t max_tokens) {
-  std::vector<Unit> units;
-  for (int64_t s = 0; s < args.num_sequences; ++s) {
-    const int64_t begin = args.query_start[s];
-    const int64_t end = args.query_start[s + 1];
-    const int64_t first_position = args.context_len[s] - (end - begin);
-    for (int64_t t = begin; t < end; t += max_tokens) {
-      for (int64_t head = 0; head < args.kv.num_kv_heads; ++head) {
-        units.push_back({static_cast<int32_t>(s), static_cast<int32_t>(head), t,
-                         std::min(max_tokens, end - t), first_position + (t - begin)});
-      }
-    }
-  }
-  return units;
-}
-
 void Run(const AttentionArgs& args, Stream& stream) {
+  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
+  VX_CHECK(args.kv.block_size % kDotGroup == 0, "blocks of a multiple of 16 positions");
   const int64_t group = args.num_heads / args.kv.num_kv_heads;
   const int64_t max_tokens = std::max<int64_t>(1, kMaxRows / group);
   const std::vector<Unit> units = SplitIntoUnits(args, max_tokens);
