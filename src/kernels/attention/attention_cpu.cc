@@ -127,18 +127,14 @@ class UnitRunner {
     }
   }
 
-  // While group g of a panel of keys is at work: its share of the panel's values and of the next
-  // panel's keys. Runs of one block are too short for the processor to see them coming.
-  void PrefetchAhead(int64_t first, int64_t g) const {
-    const int64_t visible = Visible(rows_ - 1);
-    const auto prefetch_row = [this](const bf16* row) {
-      for (int64_t d = 0; d < head_dim_; d += 32) hwy::Prefetch(row + d);
-    };
-    const int64_t begin = first + g * kPanel / s_.head_groups;
-    const int64_t end = first + (g + 1) * kPanel / s_.head_groups;
-    for (int64_t p = begin; p < end; ++p) {
-      if (p < visible) prefetch_row(Value(p));
-      if (p + kPanel < visible) prefetch_row(Key(p + kPanel));
+  // Asks for step `step` of `steps` equal parts of a tile of K or V, where any row sees it. Runs of
+  // one block are too short for the processor to see them coming; values are asked for while the
+  // tile's scores are at work, the next tile's keys while its values are.
+  template <typename RowOf>
+  void PrefetchPart(int64_t tile, int64_t step, int64_t steps, RowOf row_of) const {
+    const int64_t end = std::min(tile + (step + 1) * kAttentionTile / steps, Visible(rows_ - 1));
+    for (int64_t p = tile + step * kAttentionTile / steps; p < end; ++p) {
+      for (int64_t d = 0; d < head_dim_; d += 32) hwy::Prefetch(row_of(p) + d);
     }
   }
 
@@ -151,7 +147,8 @@ class UnitRunner {
     PanelGroup group;
     for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
     for (int64_t g = 0; g < s_.head_groups; ++g) {
-      PrefetchAhead(tile + begin, g);
+      PrefetchPart(tile, begin / kPanel * s_.head_groups + g, kTilePanels * s_.head_groups,
+                   [this](int64_t p) { return Value(p); });
       max_fields =
           ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields, group);
       for (int64_t r = first_row; r < rows_; ++r) {
@@ -260,6 +257,8 @@ class UnitRunner {
     VU8 max_fields = hn::Zero(du8);
     PanelGroup group;
     for (int64_t g = 0; g * kDotGroup < count; ++g) {
+      PrefetchPart(tile + kAttentionTile, panel * kTileGroups + g, s_.head_panels * kTileGroups,
+                   [this](int64_t p) { return Key(p); });
       int64_t stride;
       const bf16* values = Values(tile + g * kDotGroup, tile + count, panel, &stride);
       max_fields = ExpandPanelGroup(values, stride, max_fields, group);

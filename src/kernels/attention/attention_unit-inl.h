@@ -22,6 +22,7 @@ namespace HWY_NAMESPACE {
 namespace attention {
 
 inline constexpr int64_t kTileGroups = kAttentionTile / kDotGroup;
+inline constexpr int64_t kTilePanels = kAttentionTile / kPanel;
 
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
