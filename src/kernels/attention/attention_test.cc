@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
-#include <numeric>
 
 #include "kernels/attention/attention_reference.h"
+#include "support/attention_call.h"
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
@@ -15,100 +14,8 @@
 namespace vexact {
 namespace {
 
-struct Shape {
-  int64_t num_heads;
-  int64_t num_kv_heads;
-  int64_t head_dim;
-};
-
-// One sequence's keys and values by position, and the query rows of one call.
-struct Sequence {
-  Matrix<bf16> q;  // [rows, heads * head_dim], at the last positions of k
-  Matrix<bf16> k;  // [context, kv_heads * head_dim]
-  Matrix<bf16> v;
-};
-
-// A poisoned pool into which sequences are put, in shuffled blocks, and the call's other arrays.
-class Call {
- public:
-  Call(const Shape& shape, int64_t block_size, int64_t num_blocks)
-      : shape_(shape),
-        pool_(static_cast<size_t>(num_blocks * BlockElements(shape, block_size)), Poison<bf16>()) {
-    kv_ = {pool_.data(),       num_blocks,     block_size,
-           shape.num_kv_heads, shape.head_dim, BlockElements(shape, block_size)};
-    free_blocks_.resize(static_cast<size_t>(num_blocks));
-    std::iota(free_blocks_.begin(), free_blocks_.end(), 0);
-    std::shuffle(free_blocks_.begin(), free_blocks_.end(), std::mt19937(5));
-  }
-
-  void Add(const Sequence& sequence) {
-    std::vector<int32_t> table;
-    for (int64_t p = 0; p < sequence.k.rows(); ++p) {
-      if (p % kv_.block_size == 0) {
-        table.push_back(free_blocks_.back());
-        free_blocks_.pop_back();
-      }
-      for (int64_t h = 0; h < shape_.num_kv_heads; ++h) {
-        const int64_t offset = p % kv_.block_size * shape_.head_dim;
-        std::copy_n(sequence.k[p] + h * shape_.head_dim, shape_.head_dim,
-                    kv_.Keys(table.back(), h) + offset);
-        std::copy_n(sequence.v[p] + h * shape_.head_dim, shape_.head_dim,
-                    kv_.Values(table.back(), h) + offset);
-      }
-    }
-    tables_.push_back(table);
-    for (int64_t r = 0; r < sequence.q.rows(); ++r) {
-      q_.insert(q_.end(), sequence.q[r], sequence.q[r] + sequence.q.cols());
-    }
-    query_start_.push_back(static_cast<int32_t>(query_start_.back() + sequence.q.rows()));
-    context_len_.push_back(static_cast<int32_t>(sequence.k.rows()));
-  }
-
-  // y must be [all query rows, heads * head_dim].
-  AttentionArgs Args(Rows<bf16> y) {
-    size_t stride = 0;
-    for (const auto& table : tables_) stride = std::max(stride, table.size() + 1);
-    block_tables_.assign(tables_.size() * stride, std::numeric_limits<int32_t>::max());
-    for (size_t s = 0; s < tables_.size(); ++s) {
-      std::copy(tables_[s].begin(), tables_[s].end(), block_tables_.begin() + s * stride);
-    }
-    const int64_t cols = shape_.num_heads * shape_.head_dim;
-    return {.q = Rows<const bf16>(q_.data(), query_start_.back(), cols),
-            .y = y,
-            .num_heads = shape_.num_heads,
-            .kv = kv_,
-            .num_sequences = static_cast<int64_t>(tables_.size()),
-            .query_start = query_start_.data(),
-            .context_len = context_len_.data(),
-            .block_tables = block_tables_.data(),
-            .block_table_stride = static_cast<int64_t>(stride)};
-  }
-
-  Matrix<bf16> Apply(const Backend& backend, int num_threads = 2) {
-    TestStream test(num_threads);
-    Matrix<bf16> y(query_start_.back(), shape_.num_heads * shape_.head_dim);
-    backend.Attention(Args(y.view()), test.stream);
-    return y;
-  }
-
- private:
-  static int64_t BlockElements(const Shape& shape, int64_t block_size) {
-    return 2 * shape.num_kv_heads * block_size * shape.head_dim;
-  }
-
-  Shape shape_;
-  std::vector<bf16> pool_;
-  PagedKv kv_;
-  std::vector<int32_t> free_blocks_;
-  std::vector<std::vector<int32_t>> tables_;
-  std::vector<bf16> q_;
-  std::vector<int32_t> query_start_ = {0};
-  std::vector<int32_t> context_len_;
-  std::vector<int32_t> block_tables_;
-};
-
 struct OracleCase {
-  Shape shape;
+  AttentionShape shape;
   int64_t context;
   std::vector<int32_t> positions;  // of its query rows
   Matrix<bf16> q, k, v;
@@ -129,10 +36,10 @@ OracleCase ReadCase(int i) {
 
 // The oracle's query rows stand at arbitrary positions: each becomes a sequence of its own, which
 // holds keys and values up to that position, the rest of its last block poisoned.
-Call OracleCall(const OracleCase& c, int64_t block_size) {
+AttentionCall OracleCall(const OracleCase& c, int64_t block_size) {
   int64_t blocks = 0;
   for (const int32_t position : c.positions) blocks += position / block_size + 1;
-  Call call(c.shape, block_size, blocks + 3);
+  AttentionCall call(c.shape, block_size, blocks + 3);
   for (size_t r = 0; r < c.positions.size(); ++r) {
     const auto row = static_cast<int64_t>(r);
     call.Add({RowsOf(c.q, row, row + 1), RowsOf(c.k, 0, c.positions[r] + 1),
@@ -162,7 +69,7 @@ TEST(AttentionReference, EqualsTheOracleBeforeTheLastRoundingForEverySegment) {
       {"256", 256}, {"512", 512}, {"unlimited", int64_t{1} << 40}};
   for (int i = 0; i < 9; ++i) {
     const OracleCase c = ReadCase(i);
-    Call call = OracleCall(c, 16);
+    AttentionCall call = OracleCall(c, 16);
     for (const auto& [segment_name, segment] : segments) {
       SCOPED_TRACE("case " + std::to_string(i) + ", segment " + segment_name);
       const int64_t cols = c.shape.num_heads * c.shape.head_dim;
@@ -182,32 +89,10 @@ TEST(AttentionReference, EqualsTheOracleBeforeTheLastRoundingForEverySegment) {
   }
 }
 
-Sequence RandomSequence(std::mt19937& random, const Shape& shape, Values values, int64_t context,
-                        int64_t rows) {
-  const int64_t kv_cols = shape.num_kv_heads * shape.head_dim;
-  return {RandomMatrix(random, values, rows, shape.num_heads * shape.head_dim),
-          RandomMatrix(random, values, context, kv_cols),
-          RandomMatrix(random, values, context, kv_cols)};
-}
-
-int64_t BlocksOf(const std::vector<Sequence>& sequences, int64_t block_size) {
-  int64_t blocks = 2;
-  for (const Sequence& s : sequences) blocks += (s.k.rows() + block_size - 1) / block_size;
-  return blocks;
-}
-
-Matrix<bf16> Apply(const Backend& backend, const Shape& shape,
-                   const std::vector<Sequence>& sequences, int64_t block_size,
-                   int num_threads = 2) {
-  Call call(shape, block_size, BlocksOf(sequences, block_size));
-  for (const Sequence& sequence : sequences) call.Add(sequence);
-  return call.Apply(backend, num_threads);
-}
-
 // Groups of one, two, three and seven query heads a KV head; head sizes that are and are not
 // multiples of a dot16 group and of a vector.
-constexpr Shape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1, 32},
-                             {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
+constexpr AttentionShape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1, 32},
+                                      {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
 // At the edges of blocks, tiles and segments.
 constexpr int64_t kContexts[] = {1,   2,   15,  16,  17,  63,  64,  65,  127, 128, 129,
                                  130, 255, 256, 257, 383, 385, 511, 512, 513, 640, 770};
@@ -217,15 +102,15 @@ TEST(Attention, EqualsTheReferenceAtTileEdgesForAllValuesUnderFlushToZero) {
   const auto reference = MakeReferenceBackend();
   std::mt19937 random(1);
   for (const Values values : kFiniteValues) {
-    for (const Shape& shape : kShapes) {
+    for (const AttentionShape& shape : kShapes) {
       for (int i = 0; i < ScaledCases(3); ++i) {
-        std::vector<Sequence> sequences;
+        std::vector<AttentionSequence> sequences;
         for (int s = 0; s < 3; ++s) {  // decode rows and prefill chunks in one call
           const int64_t context = Pick(random, kContexts);
           const int64_t rows = std::min<int64_t>(context, s == 0 ? 1 : 1 + random() % 6);
           sequences.push_back(RandomSequence(random, shape, values, context, rows));
         }
-        const auto y = Apply(*reference, shape, sequences, 16);
+        const auto y = ApplyAttention(*reference, shape, sequences, 16);
         const int64_t block_size = Pick(random, kBlockSizes);
         const ScopedFlushToZero host;
         for (const NamedBackend& b : AllBackends()) {
@@ -233,7 +118,7 @@ TEST(Attention, EqualsTheReferenceAtTileEdgesForAllValuesUnderFlushToZero) {
                                    static_cast<int>(values), shape.num_heads, shape.num_kv_heads,
                                    shape.head_dim, sequences[0].k.rows(), sequences[1].k.rows(),
                                    sequences[2].k.rows()));
-          EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequences, block_size), y));
+          EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequences, block_size), y));
         }
       }
     }
@@ -243,14 +128,14 @@ TEST(Attention, EqualsTheReferenceAtTileEdgesForAllValuesUnderFlushToZero) {
 TEST(Attention, EqualsTheReferenceForEveryContextOfADecodeRow) {
   const auto reference = MakeReferenceBackend();
   std::mt19937 random(2);
-  const Shape shape{2, 1, 64};
+  const AttentionShape shape{2, 1, 64};
   for (const int64_t context : kContexts) {
-    const std::vector<Sequence> sequence = {
+    const std::vector<AttentionSequence> sequence = {
         RandomSequence(random, shape, Values::kNormal, context, 1)};
-    const auto y = Apply(*reference, shape, sequence, 32);
+    const auto y = ApplyAttention(*reference, shape, sequence, 32);
     for (const NamedBackend& b : AllBackends()) {
       for (const int64_t block_size : kBlockSizes) {
-        EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequence, block_size), y))
+        EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequence, block_size), y))
             << b.name << ", context " << context << ", blocks of " << block_size;
       }
     }
@@ -261,15 +146,15 @@ TEST(Attention, EqualsTheReferenceForEveryContextOfADecodeRow) {
 TEST(Attention, EqualsTheReferenceForQueriesThatAreNotFinite) {
   const auto reference = MakeReferenceBackend();
   std::mt19937 random(3);
-  const Shape shape{4, 2, 64};
+  const AttentionShape shape{4, 2, 64};
   for (const Values values : {Values::kSpecial, Values::kAnyWord}) {
     for (int i = 0; i < ScaledCases(6); ++i) {
-      std::vector<Sequence> sequences = {
+      std::vector<AttentionSequence> sequences = {
           RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1)};
       sequences[0].q = RandomMatrix(random, values, 1, 256);
-      const auto y = Apply(*reference, shape, sequences, 16);
+      const auto y = ApplyAttention(*reference, shape, sequences, 16);
       for (const NamedBackend& b : AllBackends()) {
-        EXPECT_TRUE(SameBits(Apply(*b.backend, shape, sequences, 16), y)) << b.name;
+        EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequences, 16), y)) << b.name;
       }
     }
   }
@@ -277,15 +162,15 @@ TEST(Attention, EqualsTheReferenceForQueriesThatAreNotFinite) {
 
 TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
   std::mt19937 random(4);
-  const Shape shape{4, 2, 32};
-  const Sequence whole = RandomSequence(random, shape, Values::kNormal, 300, 300);
-  const Sequence stranger = RandomSequence(random, shape, Values::kNormal, 140, 3);
-  Sequence poisoned = RandomSequence(random, shape, Values::kNormal, 40, 5);
+  const AttentionShape shape{4, 2, 32};
+  const AttentionSequence whole = RandomSequence(random, shape, Values::kNormal, 300, 300);
+  const AttentionSequence stranger = RandomSequence(random, shape, Values::kNormal, 140, 3);
+  AttentionSequence poisoned = RandomSequence(random, shape, Values::kNormal, 40, 5);
   poisoned.q.Fill(Poison<bf16>());
   poisoned.k.Fill(Poison<bf16>());
   poisoned.v.Fill(Poison<bf16>());
   for (const NamedBackend& b : AllBackends()) {
-    const auto prefill = Apply(*b.backend, shape, {whole}, 16);
+    const auto prefill = ApplyAttention(*b.backend, shape, {whole}, 16);
     for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1},
                                                                              {0, 17},
                                                                              {100, 164},
@@ -296,11 +181,12 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
                                                                              {256, 300},
                                                                              {299, 300}}) {
       SCOPED_TRACE(fmt::format("{}, rows {} to {}", b.name, begin, end));
-      const Sequence chunk = {RowsOf(whole.q, begin, end), RowsOf(whole.k, 0, end),
-                              RowsOf(whole.v, 0, end)};
+      const AttentionSequence chunk = {RowsOf(whole.q, begin, end), RowsOf(whole.k, 0, end),
+                                       RowsOf(whole.v, 0, end)};
       const auto wanted = RowsOf(prefill, begin, end);
-      EXPECT_TRUE(SameBits(Apply(*b.backend, shape, {chunk}, 32), wanted));
-      const auto y = Apply(*b.backend, shape, {stranger, poisoned, chunk, stranger}, 16, 3);
+      EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, {chunk}, 32), wanted));
+      const auto y =
+          ApplyAttention(*b.backend, shape, {stranger, poisoned, chunk, stranger}, 16, 3);
       EXPECT_TRUE(SameBits(RowsOf(y, 8, 8 + end - begin), wanted));
     }
   }
@@ -308,17 +194,17 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
 
 TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
   std::mt19937 random(5);
-  const Shape shape{2, 1, 64};
-  const Sequence clean = RandomSequence(random, shape, Values::kNormal, 290, 290);
+  const AttentionShape shape{2, 1, 64};
+  const AttentionSequence clean = RandomSequence(random, shape, Values::kNormal, 290, 290);
   for (const NamedBackend& b : AllBackends()) {
-    const auto wanted = Apply(*b.backend, shape, {clean}, 16);
+    const auto wanted = ApplyAttention(*b.backend, shape, {clean}, 16);
     for (const int64_t first_bad : {1, 16, 128, 257}) {
-      Sequence dirty = clean;
+      AttentionSequence dirty = clean;
       for (int64_t p = first_bad; p < 290; ++p) {
         std::fill_n(dirty.k[p], 64, Poison<bf16>());
         std::fill_n(dirty.v[p], 64, bf16{0x7f80});
       }
-      const auto y = Apply(*b.backend, shape, {dirty}, 16);
+      const auto y = ApplyAttention(*b.backend, shape, {dirty}, 16);
       EXPECT_TRUE(SameBits(RowsOf(y, 0, first_bad), RowsOf(wanted, 0, first_bad)))
           << b.name << ", poison from position " << first_bad;
     }
@@ -327,12 +213,12 @@ TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
 
 TEST(Attention, ASequenceWithoutRowsInThisCallChangesNothing) {
   std::mt19937 random(6);
-  const Shape shape{2, 1, 32};
-  const Sequence a = RandomSequence(random, shape, Values::kNormal, 20, 2);
-  const Sequence idle = RandomSequence(random, shape, Values::kNormal, 30, 0);
+  const AttentionShape shape{2, 1, 32};
+  const AttentionSequence a = RandomSequence(random, shape, Values::kNormal, 20, 2);
+  const AttentionSequence idle = RandomSequence(random, shape, Values::kNormal, 30, 0);
   for (const NamedBackend& b : AllBackends()) {
-    EXPECT_TRUE(
-        SameBits(Apply(*b.backend, shape, {idle, a, idle}, 16), Apply(*b.backend, shape, {a}, 16)))
+    EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, {idle, a, idle}, 16),
+                         ApplyAttention(*b.backend, shape, {a}, 16)))
         << b.name;
   }
 }
@@ -344,7 +230,7 @@ struct Exact {
   double exponent_error;  // largest error of an exponent of two, see below
 };
 
-Exact ExactRow(const Sequence& s, const Shape& shape, int64_t row, int64_t head) {
+Exact ExactRow(const AttentionSequence& s, const AttentionShape& shape, int64_t row, int64_t head) {
   const int64_t d = shape.head_dim;
   const int64_t visible = s.k.rows() - s.q.rows() + row + 1;
   const int64_t kv = head / (shape.num_heads / shape.num_kv_heads) * d;
@@ -386,9 +272,9 @@ Exact ExactRow(const Sequence& s, const Shape& shape, int64_t row, int64_t head)
 TEST(Attention, IsWithinItsDerivedErrorOfFloat64) {
   std::mt19937 random(7);
   for (const NamedBackend& b : AllBackends()) {
-    for (const Shape& shape : kShapes) {
-      const Sequence s = RandomSequence(random, shape, Values::kNormal, 600, 2);
-      const auto y = Apply(*b.backend, shape, {s}, 16);
+    for (const AttentionShape& shape : kShapes) {
+      const AttentionSequence s = RandomSequence(random, shape, Values::kNormal, 600, 2);
+      const auto y = ApplyAttention(*b.backend, shape, {s}, 16);
       for (int64_t row = 0; row < 2; ++row) {
         for (int64_t head = 0; head < shape.num_heads; ++head) {
           const Exact exact = ExactRow(s, shape, row, head);
