@@ -52,14 +52,7 @@ class UnitRunner {
       s_.folds[r] = Softmax();
     }
     const int64_t segments = CeilDiv(Visible(rows_ - 1), kAttentionSegment);
-    for (int64_t i = 0; i < segments; ++i) {
-      int64_t segment = i;
-#ifdef VEXACT_BREAK_INVARIANCE
-      // Test build: decode rows fold their segments from the last one in batches of more than one.
-      if (unit_.tokens == 1 && args_.num_sequences > 1) segment = segments - 1 - i;
-#endif
-      RunSegment(segment * kAttentionSegment);
-    }
+    for (int64_t i = 0; i < segments; ++i) RunSegment(i * kAttentionSegment);
     for (int64_t r = 0; r < rows_; ++r) StoreRow(r);
   }
 
@@ -94,7 +87,17 @@ class UnitRunner {
       for (int64_t r = first_row; r < rows_; ++r) s_.states[p * rows_ + r].Start();
     }
     const int64_t end = std::min(start + kAttentionSegment, Visible(rows_ - 1));
-    for (int64_t tile = start; tile < end; tile += kAttentionTile) RunTile(tile);
+    const int64_t tiles = CeilDiv(end - start, kAttentionTile);
+    for (int64_t i = 0; i < tiles; ++i) {
+      int64_t tile = i;
+#ifdef VEXACT_BREAK_INVARIANCE
+      // Test build: decode rows add a segment's tiles from the last one in batches of more than
+      // one. (Turning the segments round would not do: the fold of two is one rounded sum of terms
+      // scaled by powers of two, the same bits either way.)
+      if (unit_.tokens == 1 && args_.num_sequences > 1) tile = tiles - 1 - i;
+#endif
+      RunTile(start + tile * kAttentionTile);
+    }
     for (int64_t r = first_row; r < rows_; ++r) FoldSegment(r);
   }
 
