@@ -9,9 +9,11 @@ Needs ../shared (Qwen3's tokenizer, text to train on). Everything is drawn from 
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import random
+import struct
 import sys
 
 import gguf
@@ -174,11 +176,8 @@ def random_decodings(tokenizer, count):
                "skipped": tokenizer.decode(ids, skip_special_tokens=True)}
 
 
-def fnv1a(ids):
-    value = 0xcbf29ce484222325
-    for byte in b"".join(i.to_bytes(4, "little") for i in ids):
-        value = (value ^ byte) * 0x100000001b3 % 2**64
-    return f"{value:016x}"
+def sha256(ids):
+    return hashlib.sha256(struct.pack(f"<{len(ids)}i", *ids)).hexdigest()
 
 
 def write_goldens(name, tokenizer, texts):
@@ -191,7 +190,7 @@ def write_goldens(name, tokenizer, texts):
     for rule in tokenizer_golden_texts.LONG_TEXTS:
         text = tokenizer_golden_texts.long_text(rule)
         ids = encode(tokenizer, text, False, True)
-        lines.append({"long": rule, "count": len(ids), "first": ids[:8], "fnv1a": fnv1a(ids)})
+        lines.append({"long": rule, "count": len(ids), "first": ids[:8], "sha256": sha256(ids)})
     write_lines(f"{name}_goldens.jsonl", lines)
 
 

@@ -53,7 +53,7 @@ std::string Refusal(const Json& json, const std::string& config = "") {
 TEST(TokenizerJson, ReadsMergesAsStringsAndAsPairs) {
   Json json = SmallJson();
   EXPECT_THAT(Load(json).value().Encode("hello", {}), ElementsAre(256, 257, 'o'));
-  json["model"]["merges"] = {{"h", "e"}, {"l", "l"}};
+  json["model"]["merges"] = Json::array({Json::array({"h", "e"}), Json::array({"l", "l"})});
   EXPECT_THAT(Load(json).value().Encode("hello", {}), ElementsAre(256, 257, 'o'));
 }
 
@@ -147,8 +147,8 @@ TEST(TokenizerJson, RefusesBrokenVocabularies) {
       {"/model/vocab/he", 18446744073709551615u, "expected a token id"},
       {"/model/vocab/he", 1.5, "expected a token id"},
       {"/model/vocab/he", 7, "token id 7: expected one text"},
-      {"/model/merges", {"h e l"}, "expected two tokens with one space between"},
-      {"/model/merges", {"h l"}, "\"hl\" is none"},
+      {"/model/merges", Json::array({"h e l"}), "expected two tokens with one space between"},
+      {"/model/merges", Json::array({"h l"}), "\"hl\" is none"},
       {"/model/merges", Json::array({Json::array({"h"})}), "model.merges: expected"},
       {"/added_tokens", "x", "added_tokens: expected an array"},
       {"/added_tokens/0/id", 3, "token id 3: expected one text"},
