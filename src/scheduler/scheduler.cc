@@ -264,10 +264,6 @@ void Scheduler::Requeue(Sequence* sequence) {
   draining_blocks_ -= static_cast<int32_t>(sequence->blocks.size());
   Release(sequence);
   sequence->state = SequenceState::kWaiting;
-  sequence->num_planned = 0;
-  sequence->num_committed = 0;
-  sequence->num_entered_blocks = 0;
-  sequence->last_entered = {};
   waiting_.emplace(sequence->spec.id, sequence);
 }
 

@@ -51,8 +51,8 @@ TEST(LongPrompt, LogProbabilitiesFitInAFixedMemory) {
   const int64_t grown = MemoryOf("VmHWM:") - before;
   ASSERT_EQ(answer.prompt_logprobs.size(), static_cast<size_t>(num_tokens) - 1);
   EXPECT_EQ(answer.token_ids.size(), 1u);
-  // All logits are 512 MiB and those of one step 128 MiB; 256 rows are 16 MiB. The answer itself is a
-  // few MiB, and so is the KV that is touched for the first time.
+  // All logits are 512 MiB and those of one step 128 MiB; 256 rows are 16 MiB. The answer itself is
+  // a few MiB, and so is the KV that is touched for the first time.
   if (!kSanitized) {
     EXPECT_LT(grown, int64_t{48} << 20);
   }
