@@ -1,3 +1,4 @@
+// budget: one reader for one file format; each of its parts is a short function of its own
 // Tokenizer::FromHfJson: tokenizer.json and tokenizer_config.json of Hugging Face.
 #include <algorithm>
 #include <exception>
