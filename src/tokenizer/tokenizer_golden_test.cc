@@ -111,7 +111,9 @@ void CheckLongText(const Tokenizer& tokenizer, const Json& golden) {
   const std::vector<int32_t> ids =
       tokenizer.Encode(LongText(golden["long"]), {.add_special_tokens = false});
   ASSERT_EQ(ids.size(), golden["count"].get<size_t>()) << golden;
-  ASSERT_EQ(std::vector<int32_t>(ids.begin(), ids.begin() + 8), golden["first"]) << golden;
+  ASSERT_EQ(std::vector<int32_t>(ids.begin(), ids.begin() + 8),
+            golden["first"].get<std::vector<int32_t>>())
+      << golden;
   Sha256 hash;
   hash.Update(std::as_bytes(std::span(ids)));
   ASSERT_EQ(hash.FinishHex(), golden["sha256"].get<std::string>()) << golden;
