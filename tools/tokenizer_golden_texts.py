@@ -112,7 +112,7 @@ def runs():
 
 def contractions():
     for letters in ["s", "t", "re", "ve", "m", "ll", "d", "ſ", "x", "l", "r"]:
-        for text in {letters, letters.upper(), letters.capitalize()}:
+        for text in dict.fromkeys((letters, letters.upper(), letters.capitalize())):
             yield from [f"it'{text}", f"it'{text}y", f" '{text}", f"5'{text}", f"''{text}",
                         f"it\u2019{text}"]
 

@@ -1,8 +1,5 @@
 #include "tokenizer/added_tokens.h"
 
-#include <algorithm>
-
-#include "base/check.h"
 #include "tokenizer/char_class.h"
 
 namespace vexact {
@@ -29,17 +26,14 @@ size_t EndOfSpaces(std::string_view text, size_t begin) {
 
 }  // namespace
 
-AddedTokenFinder::AddedTokenFinder(std::span<const AddedToken> tokens,
-                                   std::span<const std::string> texts)
-    : token_of_node_(1, -1) {
-  VX_CHECK(tokens.size() == texts.size());
+AddedTokenFinder::AddedTokenFinder(std::span<const AddedToken> tokens) : token_of_node_(1, -1) {
   for (size_t i = 0; i < tokens.size(); ++i) {
     const AddedToken& token = tokens[i];
     tokens_.push_back({token.id, token.single_word, token.lstrip, token.rstrip, token.special});
-    if (texts[i].empty()) continue;
-    is_first_byte_[static_cast<unsigned char>(texts[i][0])] = true;
+    if (token.content.empty()) continue;
+    is_first_byte_[static_cast<unsigned char>(token.content[0])] = true;
     int32_t node = 0;
-    for (const char byte : texts[i]) {
+    for (const char byte : token.content) {
       const auto [edge, is_new] =
           edges_.try_emplace(Edge(node, byte), static_cast<int32_t>(token_of_node_.size()));
       if (is_new) token_of_node_.push_back(-1);

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,8 +33,7 @@ struct TextPart {
 // "leftmost-longest" as Hugging Face uses it, with its rules for the flags.
 class AddedTokenFinder {
  public:
-  // `texts[i]` is what to look for as tokens[i]; an empty one is ignored.
-  AddedTokenFinder(std::span<const AddedToken> tokens, std::span<const std::string> texts);
+  explicit AddedTokenFinder(std::span<const AddedToken> tokens);
 
   // Appends the parts of `text`, valid UTF-8, in order. With `find_special` false, special tokens
   // are text. O(n * longest token) at worst.

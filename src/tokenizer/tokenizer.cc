@@ -17,15 +17,6 @@ std::vector<AddedToken> Select(const std::vector<AddedToken>& tokens, bool norma
   return selected;
 }
 
-AddedTokenFinder MakeFinder(const TokenizerParts& parts, bool normalized) {
-  const std::vector<AddedToken> tokens = Select(parts.added_tokens, normalized);
-  std::vector<std::string> texts;
-  for (const AddedToken& token : tokens) {
-    texts.push_back(normalized && parts.nfc ? NormalizeNfc(token.content) : token.content);
-  }
-  return AddedTokenFinder(tokens, texts);
-}
-
 std::vector<bool> SpecialFlags(const TokenizerParts& parts) {
   std::vector<bool> is_special(static_cast<size_t>(parts.tokens.size()));
   for (const AddedToken& token : parts.added_tokens) {
@@ -40,8 +31,8 @@ struct Tokenizer::Impl {
   explicit Impl(TokenizerParts given)
       : parts(std::move(given)),
         bpe(parts.tokens, parts.merges, parts.unknown_id),
-        plain_added(MakeFinder(parts, false)),
-        normalized_added(MakeFinder(parts, true)),
+        plain_added(Select(parts.added_tokens, false)),
+        normalized_added(Select(parts.added_tokens, true)),
         is_special(SpecialFlags(parts)) {
     parts.merges = {};
   }

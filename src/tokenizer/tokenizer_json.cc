@@ -4,8 +4,10 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <unordered_set>
 #include <utility>
 
+#include "tokenizer/normalization.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_parts.h"
 
@@ -335,10 +337,6 @@ Status AddToken(const Json& json, const Json& id_value, TokenizerParts& parts) {
   return {};
 }
 
-bool IsAdded(const TokenizerParts& parts, int32_t id) {
-  return std::ranges::find(parts.added_tokens, id, &AddedToken::id) != parts.added_tokens.end();
-}
-
 Status ReadAddedTokens(const Json& added_tokens, TokenizerParts& parts) {
   if (added_tokens.is_null()) return {};
   if (!added_tokens.is_array()) {
@@ -354,10 +352,12 @@ Status ReadAddedTokens(const Json& added_tokens, TokenizerParts& parts) {
 // there and not here is added, as transformers does.
 Status ReadAddedTokensDecoder(const Json& decoder, TokenizerParts& parts) {
   if (!decoder.is_object()) return {};
+  std::unordered_set<int32_t> added;
+  for (const AddedToken& token : parts.added_tokens) added.insert(token.id);
   for (const auto& [key, token] : decoder.items()) {
     VX_ASSIGN_OR_RETURN(const std::string content, ReadString(token, "content"));
     const std::optional<int32_t> known = parts.tokens.FindText(content);
-    if (known && IsAdded(parts, *known)) continue;
+    if (known && added.contains(*known)) continue;
     const bool is_number = !key.empty() && key.size() < 10 &&
                            std::ranges::all_of(key, [](char c) { return c >= '0' && c <= '9'; });
     if (!is_number) {
@@ -400,6 +400,19 @@ Status ReadTokenizer(std::string_view text, TokenizerParts& parts) {
   return ReadPostProcessor(Field(json, "post_processor"), parts);
 }
 
+// The library looks for the normalised content of such a token and decodes to it, but knows its id
+// by the content as written: two texts of one id, which no known model has.
+Status RefuseDenormalizedTokens(const TokenizerParts& parts) {
+  for (const AddedToken& token : parts.added_tokens) {
+    if (parts.nfc && token.normalized && NormalizeNfc(token.content) != token.content) {
+      return Unsupported(
+          "added token {} with \"normalized\" true: expected content in NFC, found \"{}\"",
+          token.id, token.content);
+    }
+  }
+  return {};
+}
+
 Error WithPlace(std::string_view file_name, std::string_view place, const Error& error) {
   return Error{error.code, fmt::format("{}: {}{}", file_name, place, error.message)};
 }
@@ -416,6 +429,9 @@ Result<Tokenizer> Tokenizer::FromHfJson(std::string_view tokenizer_json,
     }
     if (const Status read = ReadConfig(tokenizer_config_json, parts); !read.ok()) {
       return WithPlace(file_name, "tokenizer_config.json: ", read.error());
+    }
+    if (const Status refused = RefuseDenormalizedTokens(parts); !refused.ok()) {
+      return WithPlace(file_name, "", refused.error());
     }
   } catch (const std::exception& error) {
     return MakeError(ErrorCode::kInternal, "{}: {}", file_name, error.what());

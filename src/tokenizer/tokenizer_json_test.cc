@@ -31,7 +31,7 @@ Json SmallJson() {
   vocab["he"] = 256;
   vocab["ll"] = 257;
   Json json;
-  json["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"h e", "l l"}}};
+  json["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array({"h e", "l l"})}};
   json["added_tokens"] = {{{"id", 258}, {"content", "<s>"}, {"special", true}},
                           {{"id", 259}, {"content", "<x>"}, {"special", false}}};
   json["normalizer"] = nullptr;
@@ -62,14 +62,15 @@ TEST(TokenizerJson, TemplatesWrapTheText) {
   const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
   const Json special = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
   const Json one = {{"type", "TemplateProcessing"},
-                    {"single", {special, sequence}},
-                    {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {258}}}}}}};
-  json["post_processor"] = {{"type", "Sequence"}, {"processors", {{{"type", "ByteLevel"}}, one}}};
+                    {"single", Json::array({special, sequence})},
+                    {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", Json::array({258})}}}}}};
+  json["post_processor"] = {{"type", "Sequence"},
+                            {"processors", Json::array({{{"type", "ByteLevel"}}, one})}};
   EXPECT_THAT(Load(json).value().Encode("h", {}), ElementsAre(258, 'h'));
   EXPECT_THAT(Load(json).value().Encode("h", {.add_special_tokens = false}), ElementsAre('h'));
-  json["post_processor"]["processors"][1]["single"] = {sequence, special, special};
+  json["post_processor"]["processors"][1]["single"] = Json::array({sequence, special, special});
   EXPECT_THAT(Load(json).value().Encode("h", {}), ElementsAre('h', 258, 258));
-  json["post_processor"]["processors"][1]["single"] = {special};
+  json["post_processor"]["processors"][1]["single"] = Json::array({special});
   EXPECT_THAT(Refusal(json), HasSubstr("expected Sequence A once, found 0 times"));
 }
 
@@ -127,7 +128,7 @@ TEST(TokenizerJson, RefusesSplitsThatItDoesNotKnow) {
   const Json byte_level = json["pre_tokenizer"];
   Json split = {{"type", "Split"}, {"pattern", {{"Regex", "\\w+"}}}, {"behavior", "Isolated"}};
   const auto with = [&](const Json& a, const Json& b) {
-    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {a, b}}};
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array({a, b})}};
     return Refusal(json);
   };
   EXPECT_THAT(with(split, byte_level), HasSubstr("expected the regex of GPT-2, Llama 3 or Qwen2"));
@@ -137,6 +138,15 @@ TEST(TokenizerJson, RefusesSplitsThatItDoesNotKnow) {
   EXPECT_EQ(with(split, byte_level), "accepted");
   split["behavior"] = "Removed";
   EXPECT_THAT(with(split, byte_level), HasSubstr("expected behavior \"Isolated\""));
+}
+
+TEST(TokenizerJson, RefusesANormalizedTokenThatNfcChanges) {
+  Json json = SmallJson();
+  json["added_tokens"][1] = {{"id", 259}, {"content", "\u212b"}, {"normalized", true}};
+  EXPECT_EQ(Refusal(json), "accepted");
+  json["normalizer"] = {{"type", "NFC"}};
+  EXPECT_THAT(Refusal(json),
+              HasSubstr("added token 259 with \"normalized\" true: expected content"));
 }
 
 TEST(TokenizerJson, RefusesBrokenVocabularies) {
@@ -152,6 +162,7 @@ TEST(TokenizerJson, RefusesBrokenVocabularies) {
       {"/model/merges", Json::array({Json::array({"h"})}), "model.merges: expected"},
       {"/added_tokens", "x", "added_tokens: expected an array"},
       {"/added_tokens/0/id", 3, "token id 3: expected one text"},
+      {"/added_tokens/0/id", 260, "accepted"},
       {"/added_tokens/0/content", 3, "\"content\": expected a string, found 3"},
   };
   for (const Change& change : changes) {

@@ -81,7 +81,8 @@ TEST(Generate, ARequestWithoutASeedSaysItsSeedAndCanBeRepeated) {
 TEST(Generate, LogprobsAreTheShortestDecimalsOfTheirFloats) {
   const ProgramResult result =
       RunRequests("generate", R"({"prompt": "abc", "max_tokens": 8, "logprobs": 3})");
-  for (const json& token : JsonLines(result.out).at(0)["outputs"][0]["logprobs"]) {
+  const std::vector<json> lines = JsonLines(result.out);
+  for (const json& token : lines.at(0)["outputs"][0]["logprobs"]) {
     for (const json& top : token["top"]) {
       const float value = static_cast<float>(top["logprob"].get<double>());
       EXPECT_THAT(result.out, HasSubstr(fmt::format("\"logprob\":{}", value)));
