@@ -7,12 +7,16 @@
 namespace vexact {
 namespace {
 
+constexpr int32_t kNormalToken = 1;  // of tokenizer.ggml.token_type; a file may leave the list out
+
 TokenizerVocabulary VocabularyOf(const GgufTokenizer& gguf) {
   return {.source = "tokenizer.ggml",
           .model = gguf.model,
           .pre = gguf.pre,
           .tokens = gguf.tokens,
-          .token_types = gguf.token_types,
+          .token_types = gguf.token_types.empty()
+                             ? std::vector<int32_t>(gguf.tokens.size(), kNormalToken)
+                             : gguf.token_types,
           .merges = gguf.merges,
           .bos_id = gguf.bos_token_id,
           .eos_id = gguf.eos_token_id,
