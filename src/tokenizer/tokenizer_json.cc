@@ -164,7 +164,7 @@ Status RefuseModelOptions(const Json& model) {
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& affix = Field(model, key);
-    if (!affix.is_null() && affix != "") {
+    if (!affix.is_null() && affix != Json(std::string())) {
       return Unsupported("model.{}: expected null or \"\", found {}", key, Shown(affix));
     }
   }
