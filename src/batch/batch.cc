@@ -48,11 +48,6 @@ void AppendLogitRows(const PlannedSequence& part, int32_t sequence, int32_t firs
 
 BatchInputs BuildBatch(const StepPlan& plan, int32_t block_size) {
   BatchInputs batch;
-  for (const PlannedSequence& part : plan.sequences) {
-    batch.block_table_stride =
-        std::max(batch.block_table_stride, static_cast<int32_t>(part.block_table.size()));
-  }
-  batch.block_tables.reserve(plan.sequences.size() * batch.block_table_stride);
   batch.query_start.push_back(0);
   for (size_t s = 0; s < plan.sequences.size(); ++s) {
     const PlannedSequence& part = plan.sequences[s];
@@ -62,9 +57,9 @@ BatchInputs BuildBatch(const StepPlan& plan, int32_t block_size) {
     const auto num_tokens = static_cast<int32_t>(part.tokens.size());
     batch.query_start.push_back(first_row + num_tokens);
     batch.context_len.push_back(part.first_position + num_tokens);
+    batch.block_table_start.push_back(static_cast<int32_t>(batch.block_tables.size()));
     batch.block_tables.insert(batch.block_tables.end(), part.block_table.begin(),
                               part.block_table.end());
-    batch.block_tables.resize((s + 1) * batch.block_table_stride, 0);
   }
   return batch;
 }

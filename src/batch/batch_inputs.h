@@ -26,11 +26,12 @@ struct BatchInputs {
   std::vector<int32_t> pending_slots;  // [tokens]: sampler slot whose newest token this is, or -1
   std::vector<int32_t> positions;      // [tokens]
   std::vector<int32_t> kv_slots;       // [tokens]: block * block_size + slot
-  std::vector<int32_t> query_start;    // [sequences + 1]
-  std::vector<int32_t> context_len;    // [sequences], this step's tokens included
-  std::vector<int32_t> block_tables;   // [sequences, block_table_stride]
-  int32_t block_table_stride = 0;
-  std::vector<LogitRow> logit_rows;  // ascending token_row
+  // PagedSequences of kernels/paged_kv.h.
+  std::vector<int32_t> query_start;        // [sequences + 1]
+  std::vector<int32_t> context_len;        // [sequences]
+  std::vector<int32_t> block_table_start;  // [sequences]
+  std::vector<int32_t> block_tables;       // of all sequences, one after the other
+  std::vector<LogitRow> logit_rows;        // ascending token_row
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }
   int64_t num_sequences() const { return static_cast<int64_t>(context_len.size()); }

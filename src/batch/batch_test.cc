@@ -24,8 +24,8 @@ TEST(BuildBatch, PlacesEveryTokenInItsBlock) {
   EXPECT_EQ(batch.kv_slots, (std::vector<int32_t>{3 * 16 + 15, 1 * 16, 2 * 16}));
   EXPECT_EQ(batch.query_start, (std::vector<int32_t>{0, 2, 3}));
   EXPECT_EQ(batch.context_len, (std::vector<int32_t>{17, 1}));
-  EXPECT_EQ(batch.block_table_stride, 2);
-  EXPECT_EQ(batch.block_tables, (std::vector<int32_t>{3, 1, 2, 0}));
+  EXPECT_EQ(batch.block_table_start, (std::vector<int32_t>{0, 2}));
+  EXPECT_EQ(batch.block_tables, (std::vector<int32_t>{3, 1, 2}));
   EXPECT_TRUE(batch.logit_rows.empty());
 }
 

@@ -3,8 +3,10 @@
 #define VEXACT_KERNELS_BACKEND_H_
 
 #include <memory>
+#include <span>
 #include <string_view>
 
+#include "base/function_ref.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/kv_write/kv_write.h"
@@ -17,17 +19,55 @@
 #include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/simd/cpu_target.h"
+#include "tensor/buffer.h"
+#include "tensor/stream.h"
 
 namespace vexact {
 
-// Every backend gives the same bits for every operator (docs/numerics.md). Stateless: any thread
-// may call any operator at any time.
+// Every backend gives the same bits for every operator (docs/numerics.md). Any thread may call any
+// member at any time; calls on one stream take effect in their order. Pointers in an operator's
+// arguments are into the backend's memory.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+
+  // Memory, zero-filled. Of the device; and of the host, for Upload and Download.
+  // kResourceExhausted names the bytes that could not be had.
   virtual Result<Buffer> Allocate(size_t bytes) const = 0;
-  virtual Result<LinearWeight> PackLinear(Rows<const bf16> rows) const = 0;
+  virtual Result<Buffer> AllocateStaging(size_t bytes) const = 0;
+
+  // `pool` outlives the stream.
+  virtual Result<OwnedStream> MakeStream(ThreadPool* pool) const = 0;
+  // Host memory must stay as it is, or is not there yet, until the stream has come so far.
+  virtual void Upload(void* to, const void* host, size_t bytes, Stream& stream) const = 0;
+  virtual void Download(void* host, const void* from, size_t bytes, Stream& stream) const = 0;
+  // Waits for everything called on the stream so far. An error is the device's: it has failed.
+  virtual Status Synchronize(Stream& stream) const = 0;
+  // Calls back, from any thread, when everything called so far has finished. `call` must be quick
+  // and must not use the backend.
+  virtual void Notify(Stream& stream, void (*call)(void*), void* data) const = 0;
+
+  // Whether operators' work can be recorded and queued again in one go (CUDA graphs).
+  virtual bool CanCapture() const = 0;
+  // Records what `work` calls on `stream`, without running it. The same pointers and shapes hold
+  // for every replay. Requires: CanCapture().
+  virtual Result<CapturedWork> Capture(Stream& stream, FunctionRef<void()> work) const = 0;
+  virtual void Replay(const CapturedWork& work, Stream& stream) const = 0;
+
+  // Host rows [out of each part, in], stacked along `out`.
+  virtual Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const = 0;
+  Result<LinearWeight> PackLinear(Rows<const bf16> rows) const { return PackLinear({&rows, 1}); }
+  // Chooses schedules for these problems at these numbers of rows and proves each against the
+  // device's plain kernel; what was not prepared runs on kernels that need no proof. An error names
+  // problem and rows whose bits differ.
+  virtual Status PrepareLinear(std::span<const LinearProblem> problems,
+                               std::span<const int64_t> rows) const = 0;
+
+  virtual Result<AttentionPlan> MakeAttentionPlan(const AttentionLimits& limits) const = 0;
+  // Cuts the step's attention into units: before the first Attention of a step.
+  virtual void PlanAttention(const PagedSequences& sequences, const AttentionPlan& plan,
+                             Stream& stream) const = 0;
 
   virtual void Linear(const LinearArgs& args, Stream& stream) const = 0;
   virtual void RmsNorm(const RmsNormArgs& args, Stream& stream) const = 0;
@@ -50,6 +90,9 @@ std::unique_ptr<Backend> MakeReferenceBackend();
 std::unique_ptr<Backend> MakeCpuBackend();
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target);
+// One Hopper GPU (H100, H200). Errors: kUnsupported if this program was built without CUDA, there
+// is no driver or no such device, or the card is of another generation; each names what was found.
+Result<std::unique_ptr<Backend>> MakeSm90Backend(int device);
 
 }  // namespace vexact
 

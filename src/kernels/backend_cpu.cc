@@ -1,17 +1,16 @@
-#include "kernels/backend.h"
+#include "kernels/host_backend.h"
 #include "kernels/simd/cpu_target.h"
 
 namespace vexact {
 namespace {
 
-class CpuBackend : public Backend {
+class CpuBackend : public HostBackend {
  public:
   explicit CpuBackend(CpuTarget target) : target_(target) {}
 
   std::string_view name() const override { return CpuTargetName(target_); }
-  Result<Buffer> Allocate(size_t bytes) const override { return AllocateHost(bytes); }
-  Result<LinearWeight> PackLinear(Rows<const bf16> rows) const override {
-    return PackLinearCpu(target_, rows);
+  Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
+    return PackLinearCpu(target_, StackRows(parts).rows);
   }
 
   void Linear(const LinearArgs& args, Stream& stream) const override {

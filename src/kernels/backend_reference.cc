@@ -1,14 +1,13 @@
-#include "kernels/backend.h"
+#include "kernels/host_backend.h"
 
 namespace vexact {
 namespace {
 
-class ReferenceBackend final : public Backend {
+class ReferenceBackend final : public HostBackend {
  public:
   std::string_view name() const override { return "reference"; }
-  Result<Buffer> Allocate(size_t bytes) const override { return AllocateHost(bytes); }
-  Result<LinearWeight> PackLinear(Rows<const bf16> rows) const override {
-    return PackLinearReference(rows);
+  Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
+    return PackLinearReference(StackRows(parts).rows);
   }
 
   void Linear(const LinearArgs& args, Stream& s) const override { LinearReference(args, s); }

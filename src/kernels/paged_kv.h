@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "numerics/bf16.h"
+#include "numerics/host_device.h"
 
 namespace vexact {
 
@@ -18,10 +19,23 @@ struct PagedKv {
   int64_t block_stride = 0;  // elements between the starts of two blocks of this layer
 
   // [block_size, head_dim] of one head of one block.
-  bf16* Keys(int64_t block, int64_t kv_head) const {
+  VX_HOST_DEVICE bf16* Keys(int64_t block, int64_t kv_head) const {
     return pool + block * block_stride + kv_head * block_size * head_dim;
   }
-  bf16* Values(int64_t block, int64_t kv_head) const { return Keys(block, num_kv_heads + kv_head); }
+  VX_HOST_DEVICE bf16* Values(int64_t block, int64_t kv_head) const {
+    return Keys(block, num_kv_heads + kv_head);
+  }
+};
+
+// Which rows of a step belong to which sequence, and where its keys and values lie. Arrays in the
+// backend's memory. Sequence s owns rows [query_start[s], query_start[s + 1]), perhaps none; its
+// last row sits at position context_len[s] - 1.
+struct PagedSequences {
+  int64_t count = 0;
+  const int32_t* query_start = nullptr;        // [count + 1]
+  const int32_t* context_len = nullptr;        // [count], this step's tokens included
+  const int32_t* block_table_start = nullptr;  // [count]: of a sequence's entries in block_tables
+  const int32_t* block_tables = nullptr;  // position p: [block_table_start[s] + p / block_size]
 };
 
 }  // namespace vexact

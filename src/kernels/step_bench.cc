@@ -55,6 +55,7 @@ class Layer {
     }
     for (int64_t s = 0; s < kRows; ++s) {
       starts_.push_back(static_cast<int32_t>(s));
+      table_starts_.push_back(static_cast<int32_t>(s * kBlocks));
       contexts_.push_back(kContext);
       positions_.push_back(kContext - 1);
       slots_.push_back(static_cast<int32_t>((s * kBlocks + kBlocks - 1) * kBlockSize + 3));
@@ -83,8 +84,9 @@ class Layer {
     backend_->Linear(args, stream_);
   }
   void Attention() {
-    backend_->Attention({q_.view(), hidden_out_.view(), kHeads, kv_, kRows, starts_.data(),
-                         contexts_.data(), tables_.data(), kBlocks},
+    backend_->Attention({q_.view(), hidden_out_.view(), kHeads, kv_,
+                         PagedSequences{kRows, starts_.data(), contexts_.data(),
+                                        table_starts_.data(), tables_.data()}},
                         stream_);
   }
   void Rest() {
@@ -93,8 +95,8 @@ class Layer {
                         stream_);
       backend_->Residual({hidden_.view(), hidden_out_.view(), hidden_out_.view()}, stream_);
     }
-    backend_->Rope({q_.view(), kHeadDim, positions_.data(), &table_}, stream_);
-    backend_->Rope({k_.view(), kHeadDim, positions_.data(), &table_}, stream_);
+    backend_->Rope({q_.view(), kHeadDim, positions_.data(), table_.view()}, stream_);
+    backend_->Rope({k_.view(), kHeadDim, positions_.data(), table_.view()}, stream_);
     backend_->KvWrite({k_.view(), v_.view(), slots_.data(), kv_, faults_.data()}, stream_);
     backend_->SiluMul({gate_.view(), up_.view(), gate_out_.view()}, stream_);
   }
@@ -115,7 +117,7 @@ class Layer {
   Activations hidden_out_{kHidden}, kv_out_{kKvWidth}, gate_out_{kIntermediate};
   std::vector<bf16> norm_ = Gaussian(kHidden, 1.0f);
   std::vector<float> logits_ = std::vector<float>(kRows * kVocabulary);
-  std::vector<int32_t> starts_, contexts_, positions_, slots_, tables_;
+  std::vector<int32_t> starts_, contexts_, positions_, slots_, table_starts_, tables_;
   std::vector<uint8_t> faults_ = std::vector<uint8_t>(kRows);
   std::vector<bf16> pool_words_;
   PagedKv kv_;

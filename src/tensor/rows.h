@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "numerics/host_device.h"
+
 namespace vexact {
 
 // Does not own. `stride` is in elements and is at least `cols`.
@@ -16,21 +18,21 @@ struct Rows {
   int64_t stride = 0;
 
   Rows() = default;
-  Rows(T* data, int64_t rows, int64_t cols) : Rows(data, rows, cols, cols) {}
-  Rows(T* data, int64_t rows, int64_t cols, int64_t stride)
+  VX_HOST_DEVICE Rows(T* data, int64_t rows, int64_t cols) : Rows(data, rows, cols, cols) {}
+  VX_HOST_DEVICE Rows(T* data, int64_t rows, int64_t cols, int64_t stride)
       : data(data), rows(rows), cols(cols), stride(stride) {}
 
-  T* operator[](int64_t r) const { return data + r * stride; }
+  VX_HOST_DEVICE T* operator[](int64_t r) const { return data + r * stride; }
 
   // Rows [begin, end), and columns [begin, end), of the same storage.
-  Rows Slice(int64_t begin, int64_t end) const {
+  VX_HOST_DEVICE Rows Slice(int64_t begin, int64_t end) const {
     return Rows(data + begin * stride, end - begin, cols, stride);
   }
-  Rows Columns(int64_t begin, int64_t end) const {
+  VX_HOST_DEVICE Rows Columns(int64_t begin, int64_t end) const {
     return Rows(data + begin, rows, end - begin, stride);
   }
 
-  operator Rows<const T>() const  // NOLINT: implicit, like T* to const T*
+  VX_HOST_DEVICE operator Rows<const T>() const  // NOLINT: implicit, like T* to const T*
       requires(!std::is_const_v<T>) {
     return Rows<const T>(data, rows, cols, stride);
   }

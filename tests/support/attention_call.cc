@@ -49,22 +49,23 @@ void AttentionCall::Add(const AttentionSequence& sequence) {
 }
 
 AttentionArgs AttentionCall::Args(Rows<bf16> y) {
-  size_t stride = 0;
-  for (const auto& table : tables_) stride = std::max(stride, table.size() + 1);
-  block_tables_.assign(tables_.size() * stride, std::numeric_limits<int32_t>::max());
-  for (size_t s = 0; s < tables_.size(); ++s) {
-    std::copy(tables_[s].begin(), tables_[s].end(), block_tables_.begin() + s * stride);
+  block_tables_.clear();
+  block_table_start_.clear();
+  for (const auto& table : tables_) {  // with an entry between them that nobody may read
+    block_table_start_.push_back(static_cast<int32_t>(block_tables_.size()));
+    block_tables_.insert(block_tables_.end(), table.begin(), table.end());
+    block_tables_.push_back(std::numeric_limits<int32_t>::max());
   }
   const int64_t cols = shape_.num_heads * shape_.head_dim;
   return {.q = Rows<const bf16>(q_.data(), query_start_.back(), cols),
           .y = y,
           .num_heads = shape_.num_heads,
           .kv = kv_,
-          .num_sequences = static_cast<int64_t>(tables_.size()),
-          .query_start = query_start_.data(),
-          .context_len = context_len_.data(),
-          .block_tables = block_tables_.data(),
-          .block_table_stride = static_cast<int64_t>(stride)};
+          .sequences = {.count = static_cast<int64_t>(tables_.size()),
+                        .query_start = query_start_.data(),
+                        .context_len = context_len_.data(),
+                        .block_table_start = block_table_start_.data(),
+                        .block_tables = block_tables_.data()}};
 }
 
 Matrix<bf16> AttentionCall::Apply(const Backend& backend, int num_threads) {

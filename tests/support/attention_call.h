@@ -50,6 +50,7 @@ class AttentionCall {
   std::vector<bf16> q_;                       // [query rows, heads * head_dim]
   std::vector<int32_t> query_start_ = {0};
   std::vector<int32_t> context_len_;
+  std::vector<int32_t> block_table_start_;
   std::vector<int32_t> block_tables_;
 };
 

@@ -64,7 +64,7 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
   std::iota(positions.begin(), positions.end(), 0);
   for (Matrix* m : {&q, &k}) {
     const Rows<bf16> view(m->data(), rows, static_cast<int64_t>(m->size()) / rows);
-    backend_->Rope({.x = view, .head_dim = d, .positions = positions.data(), .table = &rope_},
+    backend_->Rope({.x = view, .head_dim = d, .positions = positions.data(), .table = rope_.view()},
                    stream);
   }
   constexpr int64_t kBlockSize = 64;
@@ -83,16 +83,17 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
                     stream);
   const std::vector<int32_t> query_start = {0, static_cast<int32_t>(rows)};
   const auto context_len = static_cast<int32_t>(rows);
+  const int32_t block_table_start = 0;
   Matrix attended(rows * q_cols);
   backend_->Attention({.q = {q.data(), rows, q_cols},
                        .y = {attended.data(), rows, q_cols},
                        .num_heads = config_.num_heads,
                        .kv = kv,
-                       .num_sequences = 1,
-                       .query_start = query_start.data(),
-                       .context_len = &context_len,
-                       .block_tables = table.data(),
-                       .block_table_stride = num_blocks},
+                       .sequences = {.count = 1,
+                                     .query_start = query_start.data(),
+                                     .context_len = &context_len,
+                                     .block_table_start = &block_table_start,
+                                     .block_tables = table.data()}},
                       stream);
   return Linear(layer + "self_attn.o_proj", attended, rows);
 }

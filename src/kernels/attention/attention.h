@@ -2,8 +2,8 @@
 //
 // Arithmetic: docs/numerics.md, attention: tiles of 128 positions, segments of 256, both at
 // absolute positions. Invariance: a query row depends on its own q and on K and V at positions that
-// it sees; never on the chunk, the batch or the block size. Slots at later positions are never read
-// as values: they may hold NaN.
+// it sees; never on the chunk, the batch or the block size. Slots that hold no position of a
+// sequence may hold NaN; K and V of its positions are finite (KvWrite sees to it).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 
@@ -11,6 +11,7 @@
 
 #include "kernels/paged_kv.h"
 #include "kernels/simd/cpu_target.h"
+#include "tensor/buffer.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
 
@@ -19,22 +20,39 @@ namespace vexact {
 inline constexpr int kAttentionTile = 128;     // positions
 inline constexpr int kAttentionSegment = 256;  // positions
 
+// The largest steps that a plan has to hold.
+struct AttentionLimits {
+  int64_t max_tokens = 0;
+  int64_t max_sequences = 0;
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+};
+
+// How a step's attention is cut into units of work, and room for what they leave to each other:
+// made once a step, on the device, and read by every layer. Any cut gives the same bits. Empty on
+// backends that need none.
+struct AttentionPlan {
+  AttentionLimits limits;
+  Buffer storage;
+};
+
 struct AttentionArgs {
-  Rows<const bf16> q;  // [tokens, heads * head_dim], after rope
-  Rows<bf16> y;        // [tokens, heads * head_dim]
-  int64_t num_heads;   // a multiple of kv.num_kv_heads
-  PagedKv kv;          // already holds this step's keys and values
-  // Sequence s owns q rows [query_start[s], query_start[s + 1]); its last row sits at position
-  // context_len[s] - 1, and a row at position p sees positions 0..p.
-  int64_t num_sequences;
-  const int32_t* query_start;   // [num_sequences + 1]
-  const int32_t* context_len;   // [num_sequences]
-  const int32_t* block_tables;  // [num_sequences, block_table_stride]
-  int64_t block_table_stride;   // blocks
+  Rows<const bf16> q;        // [tokens, heads * head_dim], after rope
+  Rows<bf16> y;              // [tokens, heads * head_dim]; rows of no sequence are left alone
+  int64_t num_heads;         // a multiple of kv.num_kv_heads
+  PagedKv kv;                // already holds this step's keys and values
+  PagedSequences sequences;  // a row at position p sees positions 0..p
+  // Of these sequences (Backend::PlanAttention); null on backends that need none.
+  const AttentionPlan* plan = nullptr;
 };
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
+void AttentionSm90(const AttentionArgs& args, Stream& stream);
+// Head sizes: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.
+size_t AttentionPlanBytesSm90(const AttentionLimits& limits);
+void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream);
 
 }  // namespace vexact
 

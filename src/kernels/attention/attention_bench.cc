@@ -56,18 +56,19 @@ void RunAttention(benchmark::State& state, CpuTarget target, const Model& model,
     starts.push_back(static_cast<int32_t>(s * load.tokens));
   }
   const std::vector<int32_t> contexts(load.sequences, static_cast<int32_t>(load.context));
+  std::vector<int32_t> table_starts;
+  for (int64_t s = 0; s < load.sequences; ++s) {
+    table_starts.push_back(static_cast<int32_t>(s * blocks));
+  }
   std::vector<int32_t> tables(load.sequences * blocks);
   for (size_t i = 0; i < tables.size(); ++i) tables[i] = static_cast<int32_t>(i);
-  const AttentionArgs args{Rows<const bf16>(q.data(), tokens, width),
-                           Rows<bf16>(y.data(), tokens, width),
-                           model.heads,
-                           {kv.data(), load.sequences * blocks, block_size, model.kv_heads,
-                            model.head_dim, block_stride},
-                           load.sequences,
-                           starts.data(),
-                           contexts.data(),
-                           tables.data(),
-                           blocks};
+  const AttentionArgs args{
+      Rows<const bf16>(q.data(), tokens, width),
+      Rows<bf16>(y.data(), tokens, width),
+      model.heads,
+      {kv.data(), load.sequences * blocks, block_size, model.kv_heads, model.head_dim,
+       block_stride},
+      {load.sequences, starts.data(), contexts.data(), table_starts.data(), tables.data()}};
   for (auto _ : state) AttentionCpu(target, args, stream);
   state.counters["GMAC/s"] = benchmark::Counter(1e-9 * CountMacs(model, load),
                                                 benchmark::Counter::kIsIterationInvariantRate);

@@ -68,8 +68,9 @@ class UnitRunner {
     return std::clamp((position - unit_.first_position) * group_, int64_t{0}, rows_);
   }
   int64_t Block(int64_t position) const {
-    return args_
-        .block_tables[unit_.sequence * args_.block_table_stride + position / args_.kv.block_size];
+    const PagedSequences& sequences = args_.sequences;
+    return sequences
+        .block_tables[sequences.block_table_start[unit_.sequence] + position / args_.kv.block_size];
   }
   const bf16* Key(int64_t position) const {
     return args_.kv.Keys(Block(position), unit_.kv_head) +
@@ -94,7 +95,7 @@ class UnitRunner {
       // Test build: decode rows add a segment's tiles from the last one in batches of more than
       // one. (Turning the segments round would not do: the fold of two is one rounded sum of terms
       // scaled by powers of two, the same bits either way.)
-      if (unit_.tokens == 1 && args_.num_sequences > 1) tile = tiles - 1 - i;
+      if (unit_.tokens == 1 && args_.sequences.count > 1) tile = tiles - 1 - i;
 #endif
       RunTile(start + tile * kAttentionTile);
     }

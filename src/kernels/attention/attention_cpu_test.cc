@@ -102,10 +102,14 @@ class Problem {
     Stream stream{&pool};
     const int64_t width = case_.heads * case_.head_dim;
     std::vector<bf16> y(starts_.back() * width);
+    std::vector<int32_t> table_starts;
+    for (size_t s = 0; s < contexts_.size(); ++s) {
+      table_starts.push_back(static_cast<int32_t>(s) * static_cast<int32_t>(table_stride_));
+    }
     attention(AttentionArgs{Rows<const bf16>(q_.data(), starts_.back(), width),
                             Rows<bf16>(y.data(), starts_.back(), width), case_.heads, kv_,
-                            static_cast<int64_t>(contexts_.size()), starts_.data(),
-                            contexts_.data(), tables_.data(), table_stride_},
+                            PagedSequences{static_cast<int64_t>(contexts_.size()), starts_.data(),
+                                           contexts_.data(), table_starts.data(), tables_.data()}},
               stream);
     std::vector<uint16_t> words;
     for (const bf16 x : y) words.push_back(CanonicalWord(x));

@@ -27,7 +27,7 @@ class CachedHead {
  public:
   CachedHead(const AttentionArgs& args, int64_t sequence, int64_t kv_head)
       : kv_(args.kv),
-        blocks_(args.block_tables + sequence * args.block_table_stride),
+        blocks_(args.sequences.block_tables + args.sequences.block_table_start[sequence]),
         kv_head_(kv_head) {}
 
   const bf16* Key(int64_t position) const {  // [head_dim]
@@ -133,15 +133,17 @@ void AttentionReference(const AttentionArgs& args, Stream& stream) {
   const int64_t head_dim = args.kv.head_dim;
   VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "num_heads: a multiple of num_kv_heads");
   VX_CHECK(args.q.cols == args.num_heads * head_dim && args.y.cols == args.q.cols, "q and y cols");
-  const int64_t num_rows = args.query_start[args.num_sequences];
-  VX_CHECK(args.query_start[0] == 0 && num_rows <= args.q.rows && num_rows <= args.y.rows, "rows");
+  const int64_t num_rows = args.sequences.query_start[args.sequences.count];
+  VX_CHECK(args.sequences.query_start[0] == 0 && num_rows <= args.q.rows && num_rows <= args.y.rows,
+           "rows");
   stream.pool->ParallelFor(num_rows * args.num_heads, [&](int64_t index) {
     AttentionRow row{};
     row.row = index / args.num_heads;
     row.head = index % args.num_heads;
-    const int32_t* ends = args.query_start + 1;
-    row.sequence = std::upper_bound(ends, ends + args.num_sequences, row.row) - ends;
-    row.position = args.context_len[row.sequence] - (args.query_start[row.sequence + 1] - row.row);
+    const int32_t* ends = args.sequences.query_start + 1;
+    row.sequence = std::upper_bound(ends, ends + args.sequences.count, row.row) - ends;
+    row.position = args.sequences.context_len[row.sequence] -
+                   (args.sequences.query_start[row.sequence + 1] - row.row);
     VX_CHECK(row.position >= 0, "context_len holds the step's own tokens");
     std::vector<float> y(static_cast<size_t>(head_dim));
     AttentionRowReference(args, row, kAttentionSegment, y.data());

@@ -128,10 +128,10 @@ inline float Largest(const float* scores, int64_t count) {
 // Every row and head of the call once; a unit has at most `max_tokens` rows of q.
 inline std::vector<Unit> SplitIntoUnits(const AttentionArgs& args, int64_t max_tokens) {
   std::vector<Unit> units;
-  for (int64_t s = 0; s < args.num_sequences; ++s) {
-    const int64_t begin = args.query_start[s];
-    const int64_t end = args.query_start[s + 1];
-    const int64_t first_position = args.context_len[s] - (end - begin);
+  for (int64_t s = 0; s < args.sequences.count; ++s) {
+    const int64_t begin = args.sequences.query_start[s];
+    const int64_t end = args.sequences.query_start[s + 1];
+    const int64_t first_position = args.sequences.context_len[s] - (end - begin);
     for (int64_t t = begin; t < end; t += max_tokens) {
       for (int64_t head = 0; head < args.kv.num_kv_heads; ++head) {
         units.push_back({static_cast<int32_t>(s), static_cast<int32_t>(head), t,

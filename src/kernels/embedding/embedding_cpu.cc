@@ -8,7 +8,7 @@ namespace vexact {
 void EmbeddingCpu(const EmbeddingArgs& args, Stream& stream) {
   ParallelRanges(stream, args.y.rows, args.y.cols, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      std::copy_n(args.table[args.ids[r]], args.y.cols, args.y[r]);
+      std::copy_n(args.table[EmbeddedId(args, r)], args.y.cols, args.y[r]);
     }
   });
 }

@@ -8,7 +8,7 @@ namespace vexact {
 void EmbeddingReference(const EmbeddingArgs& args, Stream& stream) {
   VX_CHECK(args.table.cols == args.y.cols, "y.cols == hidden");
   stream.pool->ParallelFor(args.y.rows, [&](int64_t t) {
-    const int64_t id = args.ids[t];
+    const int64_t id = EmbeddedId(args, t);
     VX_CHECK(id >= 0 && id < args.table.rows, "id in the vocabulary");
     std::copy_n(args.table[id], args.y.cols, args.y[t]);
   });

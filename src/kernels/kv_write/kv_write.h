@@ -15,13 +15,14 @@ namespace vexact {
 struct KvWriteArgs {
   Rows<const bf16> k;    // [tokens, kv_heads * head_dim], after rope
   Rows<const bf16> v;    // [tokens, kv_heads * head_dim]
-  const int32_t* slots;  // [tokens]: block * block_size + slot
+  const int32_t* slots;  // [tokens]: block * block_size + slot; -1: the row is written nowhere
   PagedKv kv;
   uint8_t* row_faults;  // [tokens]: set to 1 by a faulty row, else left alone
 };
 
 void KvWriteReference(const KvWriteArgs& args, Stream& stream);
 void KvWriteCpu(const KvWriteArgs& args, Stream& stream);
+void KvWriteSm90(const KvWriteArgs& args, Stream& stream);
 
 }  // namespace vexact
 

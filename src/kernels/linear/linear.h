@@ -20,6 +20,16 @@ struct LinearWeight {
   int64_t out_features = 0;
   int64_t in_features = 0;
   Buffer storage;
+  // [out, in] in the backend's memory, where `storage` holds the rows as they are; else no data.
+  Rows<const bf16> rows = {};
+};
+
+// A kind of linear layer that a model has (Backend::PrepareLinear).
+struct LinearProblem {
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  bool has_bias = false;
+  bool fp32_output = false;
 };
 
 struct LinearArgs {

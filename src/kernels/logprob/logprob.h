@@ -26,11 +26,12 @@ inline int64_t NumVocabBlocks(int64_t vocab_size) {
 
 // What one pass over a row finds.
 struct LogitSums {
-  uint64_t sum = 0;       // S, in units of 2^(exponent - 44)
-  int32_t exponent = 0;   // M
-  float max = kDropped;   // the largest value; dropped: the row holds nothing
-  int32_t argmax = -1;    // the lowest id that has it; -1: the row holds nothing
-  int32_t fault_id = -1;  // the lowest id with a fault; the other fields then keep their defaults
+  uint64_t sum = 0;          // S, in units of 2^(exponent - 44)
+  int32_t exponent = 0;      // M
+  float max = kDropped;      // the largest value; dropped: the row holds nothing
+  int32_t argmax = -1;       // the lowest id that has it; -1: the row holds nothing
+  int32_t fault_id = -1;     // the lowest id with a fault; sum to argmax then keep their defaults
+  float fault_value = 0.0f;  // its logit
 };
 
 // Requires: 1 <= vocab <= kMaxVocab.
@@ -44,11 +45,12 @@ struct SumLogitsArgs {
 };
 void SumLogitsReference(const SumLogitsArgs& args, Stream& stream);
 void SumLogitsCpu(CpuTarget target, const SumLogitsArgs& args, Stream& stream);
+void SumLogitsSm90(const SumLogitsArgs& args, Stream& stream);
 
 // One row's question to Logprob.
 struct LogprobQuery {
   int32_t row = 0;         // of logits, sums and block_max; several queries may share one
-  int32_t id = 0;          // whose logprob is asked for
+  int32_t id = 0;          // whose logprob is asked for; -1: that of drawn[row]
   int32_t num_top = -1;    // the most likely ids to report; -1: neither they nor the rank
   int64_t top_offset = 0;  // where they start in top_ids and top_logprobs
 };
@@ -59,20 +61,23 @@ struct LogprobAnswer {
   int32_t num_top = 0;   // how many of the asked-for are not dropped
 };
 
-// Requires: the sums and block maxima are those of SumLogits, without a fault, of rows that hold
-// something; 0 <= id < vocab; num_top <= vocab.
+// A query of a row whose sums have a fault or that holds nothing, or of a row that drew nothing,
+// keeps a default answer. Requires: sums and block maxima are those of SumLogits; id < vocab;
+// num_top <= vocab.
 struct LogprobArgs {
   Rows<const float> logits;     // [rows, vocab]
   const LogitSums* sums;        // [rows]
   Rows<const float> block_max;  // [rows, blocks]
   int64_t num_queries;
-  const LogprobQuery* queries;  // [num_queries]
-  LogprobAnswer* answers;       // [num_queries]
-  int32_t* top_ids;             // at each query's top_offset, in rank order
-  float* top_logprobs;          // likewise
+  const LogprobQuery* queries;     // [num_queries]
+  const int32_t* drawn = nullptr;  // [rows], from Sample; null if every query has an id
+  LogprobAnswer* answers;          // [num_queries]
+  int32_t* top_ids;                // at each query's top_offset, in rank order
+  float* top_logprobs;             // likewise
 };
 void LogprobReference(const LogprobArgs& args, Stream& stream);
 void LogprobCpu(CpuTarget target, const LogprobArgs& args, Stream& stream);
+void LogprobSm90(const LogprobArgs& args, Stream& stream);
 
 }  // namespace vexact
 

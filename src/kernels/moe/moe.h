@@ -24,6 +24,7 @@ struct MoeRouteArgs {
 
 void MoeRouteReference(const MoeRouteArgs& args, Stream& stream);
 void MoeRouteCpu(CpuTarget target, const MoeRouteArgs& args, Stream& stream);
+void MoeRouteSm90(const MoeRouteArgs& args, Stream& stream);
 
 // y[t] = bf16(sum over j of weights[t, j] * expert_rows[t * top_k + j]), one fma each, ascending j
 // from 0: the experts of ids[t], which ascend.
@@ -35,6 +36,7 @@ struct MoeCombineArgs {
 
 void MoeCombineReference(const MoeCombineArgs& args, Stream& stream);
 void MoeCombineCpu(CpuTarget target, const MoeCombineArgs& args, Stream& stream);
+void MoeCombineSm90(const MoeCombineArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -19,6 +19,7 @@ struct ResidualArgs {
 
 void ResidualReference(const ResidualArgs& args, Stream& stream);
 void ResidualCpu(CpuTarget target, const ResidualArgs& args, Stream& stream);
+void ResidualSm90(const ResidualArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -23,6 +23,7 @@ struct RmsNormArgs {
 
 void RmsNormReference(const RmsNormArgs& args, Stream& stream);
 void RmsNormCpu(CpuTarget target, const RmsNormArgs& args, Stream& stream);
+void RmsNormSm90(const RmsNormArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -15,25 +15,35 @@
 
 namespace vexact {
 
-// Cosines and sines of positions [0, max_positions), each [max_positions, rotary_dim / 2] in bf16.
-// Built on the host, in double, once for a model; every backend reads these words.
+// Cosines and sines of positions [0, max_positions), in the backend's memory.
+struct RopeView {
+  int64_t max_positions = 0;
+  int64_t half = 0;           // rotary_dim / 2
+  const bf16* cos = nullptr;  // [max_positions, half]
+  const bf16* sin = nullptr;  // [max_positions, half]
+};
+
+// The same, built on the host, in double, once for a model; every backend reads these words.
 struct RopeTable {
   int64_t max_positions = 0;
-  int64_t half = 0;  // rotary_dim / 2
+  int64_t half = 0;
   std::vector<bf16> cos;
   std::vector<bf16> sin;
+
+  RopeView view() const { return {max_positions, half, cos.data(), sin.data()}; }
 };
 RopeTable BuildRopeTable(const RopeConfig& config, int64_t max_positions);
 
 struct RopeArgs {
   Rows<bf16> x;              // [tokens, heads * head_dim], rotated in place
-  int64_t head_dim;          // == 2 * table->half
-  const int32_t* positions;  // [tokens], each in [0, table->max_positions)
-  const RopeTable* table;
+  int64_t head_dim;          // == 2 * table.half
+  const int32_t* positions;  // [tokens], each in [0, table.max_positions)
+  RopeView table;
 };
 
 void RopeReference(const RopeArgs& args, Stream& stream);
 void RopeCpu(CpuTarget target, const RopeArgs& args, Stream& stream);
+void RopeSm90(const RopeArgs& args, Stream& stream);
 
 }  // namespace vexact
 

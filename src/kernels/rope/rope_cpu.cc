@@ -59,13 +59,13 @@ void RotateHead(bf16* head, const bf16* cos, const bf16* sin, int64_t half) {
 }
 
 void Run(const RopeArgs& args, Stream& stream) {
-  const RopeTable& table = *args.table;
+  const RopeView& table = args.table;
   constexpr int64_t kCost = 4;  // of an element, in elements of an addition
   ParallelRanges(stream, args.x.rows, args.x.cols * kCost, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const int64_t entry = args.positions[r] * table.half;
       for (int64_t c = 0; c < args.x.cols; c += args.head_dim) {
-        RotateHead(args.x[r] + c, table.cos.data() + entry, table.sin.data() + entry, table.half);
+        RotateHead(args.x[r] + c, table.cos + entry, table.sin + entry, table.half);
       }
     }
   });

@@ -14,7 +14,7 @@ bf16 Rotate(float x, float rotated, bf16 cos, bf16 sin) {
 }  // namespace
 
 void RopeReference(const RopeArgs& args, Stream& stream) {
-  const RopeTable& table = *args.table;
+  const RopeView& table = args.table;
   const int64_t half = table.half;
   VX_CHECK(args.head_dim == 2 * half && args.x.cols % args.head_dim == 0, "x.cols, head_dim");
   const int64_t heads = args.x.cols / args.head_dim;
@@ -22,8 +22,8 @@ void RopeReference(const RopeArgs& args, Stream& stream) {
     const int64_t t = index / heads;
     bf16* x = args.x[t] + index % heads * args.head_dim;
     VX_CHECK(args.positions[t] >= 0 && args.positions[t] < table.max_positions, "position");
-    const bf16* cos = table.cos.data() + args.positions[t] * half;
-    const bf16* sin = table.sin.data() + args.positions[t] * half;
+    const bf16* cos = table.cos + args.positions[t] * half;
+    const bf16* sin = table.sin + args.positions[t] * half;
     for (int64_t i = 0; i < half; ++i) {  // rotate_half: (first, second) -> (-second, first)
       const float first = FloatFromBf16(x[i]);
       const float second = FloatFromBf16(x[i + half]);

@@ -81,7 +81,7 @@ TEST(RopeTable, EqualsTheOracle) {
 Matrix<bf16> Apply(const Backend& backend, Matrix<bf16> x, const std::vector<int32_t>& positions,
                    const RopeTable& table, int num_threads = 2) {
   TestStream test(num_threads);
-  backend.Rope({x.view(), 2 * table.half, positions.data(), &table}, test.stream);
+  backend.Rope({x.view(), 2 * table.half, positions.data(), table.view()}, test.stream);
   return x;
 }
 

@@ -32,6 +32,7 @@ inline constexpr uint64_t kTopPOff = std::numeric_limits<uint64_t>::max();
 // One row's parameters, each resolved to the form that the steps use (ResolveSampling).
 struct SampleRow {
   int32_t row = 0;               // of logits, sums, block_max and block_sums; each at most once
+  int32_t slot = 0;              // where newest_tokens takes the drawn token
   bool draws = true;             // choose a token; otherwise the row is only processed
   bool keeps_processed = false;  // replace the row's logits and sums by those of the kept y
 
@@ -62,6 +63,7 @@ enum class SampleFault : int32_t {
   kNone,
   kValue,           // fault_id's processed value is NaN, infinite or |value| >= kLogitLimit
   kNothingAllowed,  // every id is forbidden
+  kLogits,          // the row's sums have a fault: nothing was done
 };
 
 struct SampleOutcome {
@@ -71,19 +73,27 @@ struct SampleOutcome {
   float fault_value = 0.0f;  // what it had become
 };
 
-// Requires: sums, block_max and block_sums are those of SumLogits of the logits, without a fault.
-// After a fault the row's logits and sums are free.
+// Requires: sums, block_max and block_sums are those of SumLogits of the logits. After a fault that
+// is not kLogits the row's logits and sums are free.
 struct SampleArgs {
   Rows<float> logits;         // [rows, vocab]; changed only where keeps_processed
   LogitSums* sums;            // [rows]
   Rows<float> block_max;      // [rows, blocks]
   Rows<uint64_t> block_sums;  // [rows, blocks]
   int64_t num_rows;
-  const SampleRow* rows;    // [num_rows]
+  const SampleRow* rows;    // [num_rows], and the arrays they point to: in the backend's memory
   SampleOutcome* outcomes;  // [num_rows]
+  // Drawn tokens also go to drawn[row], -1 if there is none, and, if there is one, to
+  // newest_tokens[slot]; each may be null.
+  int32_t* drawn = nullptr;          // [logits.rows]
+  int32_t* newest_tokens = nullptr;  // [sampler slots]
+  // A promise: no row has an array, a penalty, a temperature other than 1, a filter or
+  // keeps_processed. A backend may then leave out what they need.
+  bool all_plain = false;
 };
 void SampleReference(const SampleArgs& args, Stream& stream);
 void SampleCpu(CpuTarget target, const SampleArgs& args, Stream& stream);
+void SampleSm90(const SampleArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -19,6 +19,7 @@ struct SiluMulArgs {
 
 void SiluMulReference(const SiluMulArgs& args, Stream& stream);
 void SiluMulCpu(CpuTarget target, const SiluMulArgs& args, Stream& stream);
+void SiluMulSm90(const SiluMulArgs& args, Stream& stream);
 
 }  // namespace vexact
 

@@ -1,0 +1,70 @@
+#include "kernels/host_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace vexact {
+
+Result<Buffer> HostBackend::Allocate(size_t bytes) const { return AllocateHost(bytes); }
+
+Result<Buffer> HostBackend::AllocateStaging(size_t bytes) const { return AllocateHost(bytes); }
+
+Result<OwnedStream> HostBackend::MakeStream(ThreadPool* pool) const {
+  OwnedStream owned;
+  owned.stream.pool = pool;
+  return owned;
+}
+
+void HostBackend::Upload(void* to, const void* host, size_t bytes, Stream&) const {
+  std::memcpy(to, host, bytes);
+}
+
+void HostBackend::Download(void* host, const void* from, size_t bytes, Stream&) const {
+  std::memcpy(host, from, bytes);
+}
+
+Status HostBackend::Synchronize(Stream&) const { return {}; }
+
+void HostBackend::Notify(Stream&, void (*call)(void*), void* data) const { call(data); }
+
+Result<CapturedWork> HostBackend::Capture(Stream&, FunctionRef<void()>) const {
+  VX_CHECK(false, "Capture: a host backend cannot");
+  return CapturedWork();
+}
+
+void HostBackend::Replay(const CapturedWork&, Stream&) const {
+  VX_CHECK(false, "Replay: a host backend cannot");
+}
+
+Status HostBackend::PrepareLinear(std::span<const LinearProblem>, std::span<const int64_t>) const {
+  return {};
+}
+
+Result<AttentionPlan> HostBackend::MakeAttentionPlan(const AttentionLimits& limits) const {
+  return AttentionPlan{limits, Buffer()};
+}
+
+void HostBackend::PlanAttention(const PagedSequences&, const AttentionPlan&, Stream&) const {}
+
+StackedRows StackRows(std::span<const Rows<const bf16>> parts) {
+  StackedRows stacked;
+  if (parts.size() == 1) {
+    stacked.rows = parts[0];
+    return stacked;
+  }
+  int64_t num_rows = 0;
+  for (const Rows<const bf16>& part : parts) num_rows += part.rows;
+  const int64_t cols = parts[0].cols;
+  stacked.copy.resize(num_rows * cols);
+  bf16* to = stacked.copy.data();
+  for (const Rows<const bf16>& part : parts) {
+    VX_CHECK(part.cols == cols, "parts of equal width");
+    for (int64_t r = 0; r < part.rows; ++r) to = std::copy_n(part[r], cols, to);
+  }
+  stacked.rows = Rows<const bf16>(stacked.copy.data(), num_rows, cols);
+  return stacked;
+}
+
+}  // namespace vexact
