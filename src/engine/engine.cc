@@ -126,10 +126,11 @@ Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config,
   VX_ASSIGN_OR_RETURN(impl->runner,
                       ModelRunner::Create({.max_num_batched_tokens = c.max_num_batched_tokens,
                                            .max_num_seqs = c.max_num_seqs,
+                                           .max_model_len = c.max_model_len,
                                            .block_size = c.block_size,
-                                           .num_blocks = impl->resolved.num_blocks,
                                            .num_threads = c.num_threads},
                                           impl->model));
+  VX_RETURN_IF_ERROR(impl->runner->AllocateKv(impl->resolved.num_blocks));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

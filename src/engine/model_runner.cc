@@ -1,9 +1,8 @@
 #include "engine/model_runner.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -16,41 +15,81 @@ constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
 
 Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelRunnerOptions& options,
                                                          std::shared_ptr<const Model> model) {
-  VX_ASSIGN_OR_RETURN(
-      Workspace workspace,
-      Workspace::Create(model->config(), model->backend(), options.max_num_batched_tokens,
-                        std::min<int64_t>(kMaxLogitRows, options.max_num_batched_tokens)));
-  auto runner = std::unique_ptr<ModelRunner>(
-      new ModelRunner(options, std::move(model), std::move(workspace)));
+  auto runner = std::unique_ptr<ModelRunner>(new ModelRunner(options, std::move(model)));
   VX_RETURN_IF_ERROR(runner->Allocate());
+  VX_RETURN_IF_ERROR(runner->PrepareLinears());
   runner->thread_ = std::thread([r = runner.get()] { r->ThreadMain(); });
   return runner;
 }
 
-ModelRunner::ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model,
-                         Workspace workspace)
+ModelRunner::ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model)
     : options_(options),
       model_(std::move(model)),
-      pool_(options.num_threads),
-      stream_{&pool_},
-      sampler_(model_->backend(), options.max_num_seqs, model_->config().vocab_size),
-      workspace_(std::move(workspace)) {}
+      backend_(model_->backend()),
+      pool_(options.num_threads) {}
 
 Status ModelRunner::Allocate() {
-  const Backend& backend = model_->backend();
-  const auto hidden_bytes = static_cast<size_t>(model_->config().hidden_size) * sizeof(bf16);
-  const auto vocab_bytes = static_cast<size_t>(model_->config().vocab_size) * sizeof(float);
-  const auto tokens = static_cast<size_t>(options_.max_num_batched_tokens);
-  const auto logit_rows = static_cast<size_t>(workspace_.max_logit_rows());
-  const size_t kv_bytes = static_cast<size_t>(options_.num_blocks) * options_.block_size *
-                          static_cast<size_t>(model_->KvBytesPerToken());
-  VX_ASSIGN_OR_RETURN(kv_, backend.Allocate(kv_bytes));
-  VX_ASSIGN_OR_RETURN(hidden_, backend.Allocate(tokens * hidden_bytes));
-  VX_ASSIGN_OR_RETURN(gathered_, backend.Allocate(logit_rows * hidden_bytes));
-  VX_ASSIGN_OR_RETURN(logits_, backend.Allocate(logit_rows * vocab_bytes));
-  row_faults_.resize(tokens);
-  slot_has_fault_.resize(options_.max_num_seqs);
+  const ModelConfig& config = model_->config();
+  const int64_t tokens = options_.max_num_batched_tokens;
+  const int64_t logit_rows = std::min<int64_t>(kMaxLogitRows, tokens);
+  const auto hidden_bytes = static_cast<size_t>(config.hidden_size) * sizeof(bf16);
+  const auto vocab_bytes = static_cast<size_t>(config.vocab_size) * sizeof(float);
+  VX_ASSIGN_OR_RETURN(stream_, backend_.MakeStream(&pool_));
+  VX_ASSIGN_OR_RETURN(
+      inputs_,
+      StepInputs::Create(
+          backend_, {.max_tokens = tokens,
+                     .max_sequences = options_.max_num_seqs,
+                     .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1}));
+  VX_ASSIGN_OR_RETURN(sampler_, Sampler::Create(backend_, {.max_num_seqs = options_.max_num_seqs,
+                                                           .vocab_size = config.vocab_size,
+                                                           .max_step_rows = tokens,
+                                                           .max_chunk_rows = logit_rows}));
+  VX_ASSIGN_OR_RETURN(workspace_, Workspace::Create(config, backend_,
+                                                    {.max_tokens = tokens,
+                                                     .max_sequences = options_.max_num_seqs,
+                                                     .max_logit_rows = logit_rows}));
+  VX_ASSIGN_OR_RETURN(hidden_, backend_.Allocate(tokens * hidden_bytes));
+  VX_ASSIGN_OR_RETURN(gathered_, backend_.Allocate(logit_rows * hidden_bytes));
+  VX_ASSIGN_OR_RETURN(logits_, backend_.Allocate(logit_rows * vocab_bytes));
+  VX_ASSIGN_OR_RETURN(host_row_faults_, backend_.AllocateStaging(tokens));
   return {};
+}
+
+Status ModelRunner::AllocateKv(int32_t num_blocks) {
+  const size_t bytes = static_cast<size_t>(num_blocks) * options_.block_size *
+                       static_cast<size_t>(model_->KvBytesPerToken());
+  VX_ASSIGN_OR_RETURN(kv_, backend_.Allocate(bytes));
+  num_blocks_ = num_blocks;
+  return {};
+}
+
+// Recorded work has one size for each count of rows; padding rows change no bit, so sizes may be
+// few: each step is at most an eighth more than what was asked for, beyond 64 rows.
+int64_t ModelRunner::PaddedRows(int64_t rows) const {
+  if (!backend_.CanCapture() || rows <= 8) return rows;
+  const int64_t unit = rows <= 64 ? 8 : rows <= 256 ? 16 : rows <= 512 ? 32 : 128;
+  const int64_t padded = (rows + unit - 1) / unit * unit;
+  return std::min<int64_t>(padded, options_.max_num_batched_tokens);
+}
+
+Status ModelRunner::PrepareLinears() const {
+  if (!backend_.CanCapture()) return {};
+  std::vector<int64_t> sizes;
+  for (int64_t rows = 1; rows <= options_.max_num_batched_tokens; ++rows) {
+    if (PaddedRows(rows) == rows) sizes.push_back(rows);
+  }
+  std::vector<LinearProblem> problems = model_->LinearProblems();
+  const LinearProblem lm_head = problems.back();
+  problems.pop_back();
+  VX_RETURN_IF_ERROR(backend_.PrepareLinear(problems, sizes));
+  std::erase_if(sizes, [this](int64_t rows) { return rows > workspace_.max_logit_rows(); });
+  return backend_.PrepareLinear({&lm_head, 1}, sizes);
+}
+
+void ModelRunner::SetModel(std::shared_ptr<const Model> model) {
+  model_ = std::move(model);
+  recordings_.clear();
 }
 
 ModelRunner::~ModelRunner() {
@@ -58,117 +97,176 @@ ModelRunner::~ModelRunner() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake_.notify_one();
+  wake_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
 
 StepTicket ModelRunner::Launch(std::shared_ptr<const StepPlan> plan, BatchInputs inputs) {
   VX_CHECK(inputs.num_tokens() <= options_.max_num_batched_tokens);
-  Job job{std::move(plan), std::move(inputs), {}};
+  Job job{std::move(plan), std::move(inputs), {}, {}, {}};
   StepTicket ticket(job.result.get_future());
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
   }
-  wake_.notify_one();
+  wake_.notify_all();
   return ticket;
 }
 
 void ModelRunner::ThreadMain() {
+  std::optional<Job> in_flight;
   while (true) {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    wake_.wait(lock,
+               [&] { return done_ || !jobs_.empty() || (stopping_ && !in_flight.has_value()); });
+    if (done_) {
+      lock.unlock();
+      Finish(&*in_flight);
+      in_flight.reset();
+      continue;
+    }
     if (jobs_.empty()) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
-    StepResult result = Run(&job);
-    job.plan.reset();
-    job.result.set_value(std::move(result));
+
+    if (const Status status = QueueForward(&job); !status.ok()) job.error = status.error().message;
+    if (in_flight.has_value()) {
+      WaitUntilDone();
+      Finish(&*in_flight);
+    }
+    for (const StartedSequence& started : job.plan->started) sampler_->Start(started);
+    if (job.error.empty()) {
+      if (const Status status = QueueSampling(job); !status.ok()) {
+        job.error = status.error().message;
+      }
+    }
+    in_flight = std::move(job);
+    backend_.Notify(
+        stream_.stream,
+        [](void* data, const char* error) {
+          auto* const runner = static_cast<ModelRunner*>(data);
+          {
+            const std::lock_guard done_lock(runner->mutex_);
+            runner->done_ = true;
+            runner->stream_error_ = error == nullptr ? "" : error;
+          }
+          runner->wake_.notify_all();
+        },
+        this);
   }
 }
 
-StepResult ModelRunner::Run(Job* job) {
-  const auto start = std::chrono::steady_clock::now();
-  BatchInputs& inputs = job->inputs;
-  for (const StartedSequence& started : job->plan->started) {
-    sampler_.Start(started);
-    slot_has_fault_[started.slot] = 0;
-  }
-  for (size_t t = 0; t < inputs.token_ids.size(); ++t) {
-    const int32_t slot = inputs.pending_slots[t];
-    if (slot >= 0) inputs.token_ids[t] = sampler_.NewestToken(slot);
-  }
-  StepResult result;
-  result.step = job->plan->step;
-  result.sequences.resize(job->plan->sequences.size());
-  Forward(inputs);
-  const std::vector<int32_t> faulty_rows = FirstFaultyRows(inputs);
-  // What comes first in the text is what the request fails with, however the text was cut: rows
-  // before a fault are still looked at.
-  std::erase_if(inputs.logit_rows, [&](const LogitRow& row) {
-    return row.token_row >= faulty_rows[row.sequence] || slot_has_fault_[row.slot] != 0;
-  });
-  Sample(inputs, &result);
-  for (size_t s = 0; s < result.sequences.size(); ++s) {
-    if (faulty_rows[s] == kNoRow) continue;
-    slot_has_fault_[job->plan->sequences[s].slot] = 1;
-    if (!result.sequences[s].fault.empty()) continue;
-    result.sequences[s].fault =
-        fmt::format("position {}: keys and values: expected finite values, found others",
-                    inputs.positions[faulty_rows[s]]);
-  }
-  const std::chrono::duration<double, std::milli> elapsed =
-      std::chrono::steady_clock::now() - start;
-  result.milliseconds = elapsed.count();
-  return result;
+void ModelRunner::WaitUntilDone() {
+  std::unique_lock lock(mutex_);
+  wake_.wait(lock, [this] { return done_; });
 }
 
-void ModelRunner::Forward(const BatchInputs& inputs) {
-  std::ranges::fill(row_faults_, uint8_t{0});
-  ForwardInputs forward;
-  forward.num_tokens = inputs.num_tokens();
-  forward.num_sequences = inputs.num_sequences();
-  forward.token_ids = inputs.token_ids.data();
-  forward.positions = inputs.positions.data();
-  forward.kv_slots = inputs.kv_slots.data();
-  forward.query_start = inputs.query_start.data();
-  forward.context_len = inputs.context_len.data();
-  forward.block_tables = inputs.block_tables.data();
-  forward.block_table_stride = inputs.block_table_stride;
-  forward.row_faults = row_faults_.data();
-  const KvPoolView pool{kv_.as<bf16>(), options_.num_blocks, options_.block_size};
-  const Rows<bf16> hidden(hidden_.as<bf16>(), inputs.num_tokens(), model_->config().hidden_size);
-  model_->Forward(forward, pool, workspace_, hidden, stream_);
-}
-
-std::vector<int32_t> ModelRunner::FirstFaultyRows(const BatchInputs& inputs) const {
-  std::vector<int32_t> rows;
-  for (int64_t s = 0; s < inputs.num_sequences(); ++s) {
-    const auto begin = row_faults_.begin() + inputs.query_start[s];
-    const auto end = row_faults_.begin() + inputs.query_start[s + 1];
-    const auto fault = std::find(begin, end, uint8_t{1});
-    rows.push_back(fault == end ? kNoRow : static_cast<int32_t>(fault - row_faults_.begin()));
+Status ModelRunner::QueueForward(Job* job) {
+  job->begun = Clock::now();
+  const int64_t padded_tokens = PaddedRows(job->inputs.num_tokens());
+  inputs_.Upload(job->inputs, padded_tokens, backend_, stream_.stream);
+  Recording* const recording = model_->CanCaptureForward() ? &recordings_[padded_tokens] : nullptr;
+  if (recording == nullptr || !recording->ran) {
+    if (recording != nullptr) recording->ran = true;
+    RunForward(padded_tokens);
+    return {};
   }
-  return rows;
+  if (recording->forward.graph == nullptr) {
+    VX_ASSIGN_OR_RETURN(recording->forward,
+                        backend_.Capture(stream_.stream, [&] { RunForward(padded_tokens); }));
+  }
+  backend_.Replay(recording->forward, stream_.stream);
+  return {};
 }
 
-void ModelRunner::Sample(const BatchInputs& inputs, StepResult* result) {
-  const int64_t cols = model_->config().hidden_size;
-  const std::span<const LogitRow> rows = inputs.logit_rows;
+void ModelRunner::RunForward(int64_t padded_tokens) {
+  ForwardInputs forward = inputs_.Forward(padded_tokens);
+  forward.newest_tokens = sampler_->newest_tokens();
+  const KvPoolView pool{kv_.as<bf16>(), num_blocks_, options_.block_size};
+  const Rows<bf16> hidden(hidden_.as<bf16>(), padded_tokens, model_->config().hidden_size);
+  model_->Forward(forward, pool, workspace_, hidden, stream_.stream);
+}
+
+Status ModelRunner::QueueSampling(const Job& job) {
+  const int64_t num_tokens = job.inputs.num_tokens();
+  const int64_t padded_tokens = PaddedRows(num_tokens);
+  const ModelConfig& config = model_->config();
+  const Rows<const bf16> hidden(hidden_.as<bf16>(), num_tokens, config.hidden_size);
+  const std::span<const LogitRow> rows = job.inputs.logit_rows;
   const auto max_rows = static_cast<size_t>(workspace_.max_logit_rows());
+  sampler_->BeginStep();
   for (size_t begin = 0; begin < rows.size(); begin += max_rows) {
     const std::span<const LogitRow> chunk =
         rows.subspan(begin, std::min(max_rows, rows.size() - begin));
     const auto num_rows = static_cast<int64_t>(chunk.size());
-    const Rows<bf16> gathered(gathered_.as<bf16>(), num_rows, cols);
-    for (int64_t r = 0; r < num_rows; ++r) {
-      std::memcpy(gathered[r], hidden_.as<bf16>() + chunk[r].token_row * cols, cols * sizeof(bf16));
-    }
-    const Rows<float> logits(logits_.as<float>(), num_rows, model_->config().vocab_size);
-    model_->Logits(gathered, workspace_, logits, stream_);
-    sampler_.Run(logits, chunk, result, stream_);
+    const int64_t padded_rows =
+        std::min<int64_t>(PaddedRows(num_rows), workspace_.max_logit_rows());
+    const Rows<bf16> gathered(gathered_.as<bf16>(), padded_rows, config.hidden_size);
+    const Rows<float> logits(logits_.as<float>(), padded_rows, config.vocab_size);
+    backend_.Embedding({.table = hidden,
+                        .ids = inputs_.LogitTokenRows(padded_tokens) + begin,
+                        .y = gathered.Slice(0, num_rows)},
+                       stream_.stream);
+    model_->Logits(gathered, workspace_, logits, stream_.stream);
+    VX_RETURN_IF_ERROR(sampler_->Queue(logits.Slice(0, num_rows), chunk, stream_.stream));
   }
+  sampler_->QueueDownload(stream_.stream);
+  backend_.Download(host_row_faults_.data(), inputs_.Forward(padded_tokens).row_faults,
+                    static_cast<size_t>(num_tokens), stream_.stream);
+  return {};
+}
+
+void ModelRunner::Finish(Job* job) {
+  std::string stream_error;
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = false;
+    stream_error = std::exchange(stream_error_, "");
+  }
+  if (job->error.empty()) job->error = stream_error;
+  StepResult result;
+  result.step = job->plan->step;
+  result.sequences.resize(job->plan->sequences.size());
+  if (job->error.empty()) {
+    // What comes first in the text is what the request fails with, however the text was cut: rows
+    // before a fault are still looked at.
+    const std::vector<int32_t> faulty_rows = FirstFaultyRows(job->inputs);
+    sampler_->Finish(job->inputs.logit_rows, faulty_rows, &result);
+    for (size_t s = 0; s < result.sequences.size(); ++s) {
+      if (faulty_rows[s] == kNoRow) continue;
+      std::string& fault = result.sequences[s].fault;
+      if (fault.empty()) {
+        fault = fmt::format("position {}: keys and values: expected finite values, found others",
+                            job->inputs.positions[faulty_rows[s]]);
+      }
+      sampler_->Fail(job->plan->sequences[s].slot, fault);
+    }
+  } else {
+    for (size_t s = 0; s < result.sequences.size(); ++s) {
+      result.sequences[s].fault = job->error;
+      sampler_->Fail(job->plan->sequences[s].slot, job->error);
+    }
+  }
+  const Clock::time_point now = Clock::now();
+  const std::chrono::duration<double, std::milli> elapsed =
+      now - std::max(job->begun, last_finish_);
+  last_finish_ = now;
+  result.milliseconds = elapsed.count();
+  job->plan.reset();
+  job->result.set_value(std::move(result));
+}
+
+std::vector<int32_t> ModelRunner::FirstFaultyRows(const BatchInputs& inputs) const {
+  const auto* const faults = host_row_faults_.as<uint8_t>();
+  std::vector<int32_t> rows;
+  for (int64_t s = 0; s < inputs.num_sequences(); ++s) {
+    const uint8_t* const begin = faults + inputs.query_start[s];
+    const uint8_t* const end = faults + inputs.query_start[s + 1];
+    const uint8_t* const fault = std::find(begin, end, uint8_t{1});
+    rows.push_back(fault == end ? kNoRow : static_cast<int32_t>(fault - faults));
+  }
+  return rows;
 }
 
 }  // namespace vexact

@@ -1,13 +1,21 @@
-// ModelRunner: plans in, results out. It runs steps on a thread of its own, in the order in which
-// they were launched, so that the next step is planned while one is computed: the CPU's stream.
+// ModelRunner: plans in, results out. A thread of its own queues steps on the backend's stream, in
+// the order in which they were launched, so that the next step is planned while one is computed.
+//
+// On a device that computes while the host goes on, a step is queued in two parts: its forward pass
+// as soon as it is launched, its sampling once the step before has been read, for penalties and the
+// like depend on those tokens. The forward pass takes them from the device, so it never waits, and
+// the host's work between two steps is hidden behind it.
 #ifndef VEXACT_ENGINE_MODEL_RUNNER_H_
 #define VEXACT_ENGINE_MODEL_RUNNER_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -16,6 +24,7 @@
 #include "batch/batch_inputs.h"
 #include "batch/step_plan.h"
 #include "batch/step_result.h"
+#include "engine/step_inputs.h"
 #include "model/model.h"
 #include "sampler/sampler.h"
 
@@ -24,8 +33,8 @@ namespace vexact {
 struct ModelRunnerOptions {
   int32_t max_num_batched_tokens = 0;
   int32_t max_num_seqs = 0;
+  int32_t max_model_len = 0;
   int32_t block_size = 0;
-  int32_t num_blocks = 0;
   int32_t num_threads = 0;
 };
 
@@ -48,6 +57,7 @@ class ModelRunner {
   // log-probabilities of a long prompt never need a [tokens, vocabulary] buffer.
   static constexpr int64_t kMaxLogitRows = 256;
 
+  // Everything but the KV pool. kInternal: the device's arithmetic is not the canonical one.
   static Result<std::unique_ptr<ModelRunner>> Create(const ModelRunnerOptions& options,
                                                      std::shared_ptr<const Model> model);
   // Waits for what is in flight.
@@ -55,47 +65,69 @@ class ModelRunner {
   ModelRunner(const ModelRunner&) = delete;
   ModelRunner& operator=(const ModelRunner&) = delete;
 
+  // Once, before the first Launch.
+  Status AllocateKv(int32_t num_blocks);
+
   // `plan` must stay as it is until the ticket is collected; `inputs` is BuildBatch(plan).
   StepTicket Launch(std::shared_ptr<const StepPlan> plan, BatchInputs inputs);
 
   // For the steps launched from now on. Requires: nothing in flight; the same shapes.
-  void SetModel(std::shared_ptr<const Model> model) { model_ = std::move(model); }
+  void SetModel(std::shared_ptr<const Model> model);
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Job {
     std::shared_ptr<const StepPlan> plan;
     BatchInputs inputs;
     std::promise<StepResult> result;
+    Clock::time_point begun;
+    std::string error;  // why nothing came of it, or empty
+  };
+  // Recorded forward passes of one padded size; the first step of a size runs without, so that
+  // everything it needs is loaded when the second is recorded.
+  struct Recording {
+    bool ran = false;
+    CapturedWork forward;
   };
 
-  ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model,
-              Workspace workspace);
+  ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model);
   Status Allocate();
+  Status PrepareLinears() const;
+  // Sizes that steps, or rows of logits, are padded to.
+  int64_t PaddedRows(int64_t rows) const;
+
   void ThreadMain();
-  StepResult Run(Job* job);
-  void Forward(const BatchInputs& inputs);
+  void WaitUntilDone();
+  // The parts of a step, in order.
+  Status QueueForward(Job* job);
+  Status QueueSampling(const Job& job);
+  void Finish(Job* job);
+  void RunForward(int64_t padded_tokens);
   // For each sequence its first token row with a K or V that is not finite, or kNoRow.
   std::vector<int32_t> FirstFaultyRows(const BatchInputs& inputs) const;
-  void Sample(const BatchInputs& inputs, StepResult* result);
 
   ModelRunnerOptions options_;
   std::shared_ptr<const Model> model_;
+  const Backend& backend_;
   ThreadPool pool_;
-  Stream stream_;
-  Sampler sampler_;
+  OwnedStream stream_;
+  StepInputs inputs_;
+  std::unique_ptr<Sampler> sampler_;
   Workspace workspace_;
-  Buffer kv_;                        // [layer][block][K, V][kv_head][slot][head_dim] bf16
-  Buffer hidden_;                    // [max_num_batched_tokens, hidden] bf16
-  Buffer gathered_;                  // [kMaxLogitRows, hidden] bf16
-  Buffer logits_;                    // [kMaxLogitRows, vocabulary] fp32
-  std::vector<uint8_t> row_faults_;  // [max_num_batched_tokens]
-  // [max_num_seqs]: 1 if the slot's sequence had a K or V that is not finite: nothing more is drawn
-  // for it, though a step that is in flight may still ask.
-  std::vector<uint8_t> slot_has_fault_;
+  Buffer kv_;  // [layer][block][K, V][kv_head][slot][head_dim] bf16
+  int32_t num_blocks_ = 0;
+  Buffer hidden_;                            // [max_num_batched_tokens, hidden] bf16
+  Buffer gathered_;                          // [kMaxLogitRows, hidden] bf16
+  Buffer logits_;                            // [kMaxLogitRows, vocabulary] fp32
+  Buffer host_row_faults_;                   // [max_num_batched_tokens] uint8
+  std::map<int64_t, Recording> recordings_;  // by padded tokens
+  Clock::time_point last_finish_;
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<Job> jobs_;
+  bool done_ = false;         // the stream has come to the end of the step in flight
+  std::string stream_error_;  // the device's, with done_
   bool stopping_ = false;
   std::thread thread_;  // uses the members above the mutex while a job runs
 };

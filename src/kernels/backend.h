@@ -24,6 +24,11 @@
 
 namespace vexact {
 
+struct DeviceMemory {
+  int64_t total_bytes = 0;
+  int64_t free_bytes = 0;
+};
+
 // Every backend gives the same bits for every operator (docs/numerics.md). Any thread may call any
 // member at any time; calls on one stream take effect in their order. Pointers in an operator's
 // arguments are into the backend's memory.
@@ -37,6 +42,11 @@ class Backend {
   virtual Result<Buffer> Allocate(size_t bytes) const = 0;
   virtual Result<Buffer> AllocateStaging(size_t bytes) const = 0;
 
+  // Bytes of the memory that Allocate gives: all of it, and what is left now.
+  virtual DeviceMemory Memory() const = 0;
+  // Whether operators read the host's own memory: then a mapped file needs no copy.
+  virtual bool UsesHostMemory() const = 0;
+
   // `pool` outlives the stream.
   virtual Result<OwnedStream> MakeStream(ThreadPool* pool) const = 0;
   // Host memory must stay as it is, or is not there yet, until the stream has come so far.
@@ -44,9 +54,10 @@ class Backend {
   virtual void Download(void* host, const void* from, size_t bytes, Stream& stream) const = 0;
   // Waits for everything called on the stream so far. An error is the device's: it has failed.
   virtual Status Synchronize(Stream& stream) const = 0;
-  // Calls back, from any thread, when everything called so far has finished. `call` must be quick
-  // and must not use the backend.
-  virtual void Notify(Stream& stream, void (*call)(void*), void* data) const = 0;
+  // Calls back, from any thread, when everything called so far has finished; `error` is null, or
+  // says how the device failed. `call` must be quick and must not use the backend.
+  virtual void Notify(Stream& stream, void (*call)(void* data, const char* error),
+                      void* data) const = 0;
 
   // Whether operators' work can be recorded and queued again in one go (CUDA graphs).
   virtual bool CanCapture() const = 0;
@@ -90,9 +101,9 @@ std::unique_ptr<Backend> MakeReferenceBackend();
 std::unique_ptr<Backend> MakeCpuBackend();
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target);
-// One Hopper GPU (H100, H200). Errors: kUnsupported if this program was built without CUDA, there
+// The first visible GPU, a Hopper (H100, H200). Errors: kUnsupported if this program was built without CUDA, there
 // is no driver or no such device, or the card is of another generation; each names what was found.
-Result<std::unique_ptr<Backend>> MakeSm90Backend(int device);
+Result<std::unique_ptr<Backend>> MakeSm90Backend();
 
 }  // namespace vexact
 

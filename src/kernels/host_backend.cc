@@ -1,5 +1,7 @@
 #include "kernels/host_backend.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -10,6 +12,12 @@ namespace vexact {
 Result<Buffer> HostBackend::Allocate(size_t bytes) const { return AllocateHost(bytes); }
 
 Result<Buffer> HostBackend::AllocateStaging(size_t bytes) const { return AllocateHost(bytes); }
+
+DeviceMemory HostBackend::Memory() const {
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  return {.total_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * page_bytes,
+          .free_bytes = int64_t{sysconf(_SC_AVPHYS_PAGES)} * page_bytes};
+}
 
 Result<OwnedStream> HostBackend::MakeStream(ThreadPool* pool) const {
   OwnedStream owned;
@@ -27,7 +35,9 @@ void HostBackend::Download(void* host, const void* from, size_t bytes, Stream&) 
 
 Status HostBackend::Synchronize(Stream&) const { return {}; }
 
-void HostBackend::Notify(Stream&, void (*call)(void*), void* data) const { call(data); }
+void HostBackend::Notify(Stream&, void (*call)(void*, const char*), void* data) const {
+  call(data, nullptr);
+}
 
 Result<CapturedWork> HostBackend::Capture(Stream&, FunctionRef<void()>) const {
   VX_CHECK(false, "Capture: a host backend cannot");

@@ -11,11 +11,13 @@ class HostBackend : public Backend {
  public:
   Result<Buffer> Allocate(size_t bytes) const override;
   Result<Buffer> AllocateStaging(size_t bytes) const override;
+  DeviceMemory Memory() const override;
+  bool UsesHostMemory() const override { return true; }
   Result<OwnedStream> MakeStream(ThreadPool* pool) const override;
   void Upload(void* to, const void* host, size_t bytes, Stream& stream) const override;
   void Download(void* host, const void* from, size_t bytes, Stream& stream) const override;
   Status Synchronize(Stream& stream) const override;
-  void Notify(Stream& stream, void (*call)(void*), void* data) const override;
+  void Notify(Stream& stream, void (*call)(void*, const char*), void* data) const override;
   bool CanCapture() const override { return false; }
   Result<CapturedWork> Capture(Stream& stream, FunctionRef<void()> work) const override;
   void Replay(const CapturedWork& work, Stream& stream) const override;

@@ -29,6 +29,22 @@ void Mlp(const LinearWeight& gate_up_weight, const LinearWeight& down, const Dec
   step.backend.Linear({.x = activated, .weight = &down, .y = out}, step.stream);
 }
 
+// Routed pair p = token * top_k + j goes to row rank[p] of the buffer sorted by expert, a stable
+// counting sort; token_of[rank[p]] is its token. Returns where each expert's rows begin,
+// [num_experts + 1].
+std::vector<int64_t> SortByExpert(const std::vector<int32_t>& pair_experts, int64_t num_experts,
+                                  int64_t top_k, int32_t* rank, int32_t* token_of) {
+  std::vector<int64_t> first(num_experts + 1, 0);
+  for (const int32_t expert : pair_experts) ++first[expert + 1];
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::vector<int64_t> next(first.begin(), first.end() - 1);
+  for (size_t p = 0; p < pair_experts.size(); ++p) {
+    rank[p] = static_cast<int32_t>(next[pair_experts[p]]++);
+    token_of[rank[p]] = static_cast<int32_t>(p / top_k);
+  }
+  return first;
+}
+
 void AddToHidden(const DecoderStep& step, Rows<const bf16> branch) {
   step.backend.Residual({.a = step.hidden, .b = branch, .y = step.hidden}, step.stream);
 }
@@ -36,10 +52,11 @@ void AddToHidden(const DecoderStep& step, Rows<const bf16> branch) {
 }  // namespace
 
 Result<Workspace> Workspace::Create(const ModelConfig& config, const Backend& backend,
-                                    int64_t max_tokens, int64_t max_logit_rows) {
+                                    const WorkspaceLimits& limits) {
+  const int64_t max_tokens = limits.max_tokens;
+  const int64_t max_logit_rows = limits.max_logit_rows;
   Workspace workspace;
-  workspace.max_tokens_ = max_tokens;
-  workspace.max_logit_rows_ = max_logit_rows;
+  workspace.limits_ = limits;
   workspace.hidden_ = config.hidden_size;
   workspace.attended_cols_ = int64_t{config.num_heads} * config.head_dim;
   workspace.qkv_cols_ = (int64_t{config.num_heads} + 2 * config.num_kv_heads) * config.head_dim;
@@ -69,11 +86,20 @@ Result<Workspace> Workspace::Create(const ModelConfig& config, const Backend& ba
        workspace.num_experts_ * static_cast<int64_t>(sizeof(float))},
       {&workspace.route_ids_, routed, sizeof(int32_t)},
       {&workspace.route_weights_, routed, sizeof(float)},
+      {&workspace.route_order_, 2 * routed, sizeof(int32_t)},
   };
   for (const Allocation& allocation : allocations) {
     VX_ASSIGN_OR_RETURN(*allocation.buffer,
                         backend.Allocate(allocation.rows * allocation.row_bytes));
   }
+  VX_ASSIGN_OR_RETURN(workspace.host_route_order_,
+                      backend.AllocateStaging(2 * routed * sizeof(int32_t)));
+  VX_ASSIGN_OR_RETURN(workspace.attention_plan_,
+                      backend.MakeAttentionPlan({.max_tokens = max_tokens,
+                                                 .max_sequences = limits.max_sequences,
+                                                 .num_heads = config.num_heads,
+                                                 .num_kv_heads = config.num_kv_heads,
+                                                 .head_dim = config.head_dim}));
   return workspace;
 }
 
@@ -108,7 +134,7 @@ void AttentionBlock(const LayerWeights& layer, const DecoderStep& step) {
   if (layer.k_norm.size > 0) Norm(step, k, layer.k_norm, k);
   for (const Rows<bf16>& rotated : {q, k}) {
     backend.Rope(
-        {.x = rotated, .head_dim = head_dim, .positions = inputs.positions, .table = &step.rope},
+        {.x = rotated, .head_dim = head_dim, .positions = inputs.positions, .table = step.rope},
         step.stream);
   }
   backend.KvWrite(
@@ -120,11 +146,8 @@ void AttentionBlock(const LayerWeights& layer, const DecoderStep& step) {
                      .y = attended,
                      .num_heads = step.config.num_heads,
                      .kv = step.kv,
-                     .num_sequences = inputs.num_sequences,
-                     .query_start = inputs.query_start,
-                     .context_len = inputs.context_len,
-                     .block_tables = inputs.block_tables,
-                     .block_table_stride = inputs.block_table_stride},
+                     .sequences = inputs.sequences,
+                     .plan = &step.workspace.attention_plan()},
                     step.stream);
   const Rows<bf16> branch = step.workspace.Branch(tokens);
   backend.Linear({.x = attended, .weight = &layer.o, .y = branch}, step.stream);
@@ -156,31 +179,31 @@ void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step) {
                     .weights = weights},
                    step.stream);
 
-  // Routed pair p = token * top_k + j goes to row rank[p] of the buffer sorted by expert: a stable
-  // counting sort.
   const int64_t pairs = tokens * top_k;
   const auto num_experts = static_cast<int64_t>(layer.experts.size());
-  std::vector<int64_t> first(num_experts + 1, 0);
-  for (int64_t p = 0; p < pairs; ++p) ++first[ids.data[p] + 1];
-  std::partial_sum(first.begin(), first.end(), first.begin());
-  std::vector<int32_t> rank(pairs);
-  std::vector<int32_t> token_of(pairs);
-  std::vector<int64_t> next(first.begin(), first.end() - 1);
-  for (int64_t p = 0; p < pairs; ++p) {
-    rank[p] = static_cast<int32_t>(next[ids.data[p]]++);
-    token_of[rank[p]] = static_cast<int32_t>(p / top_k);
-  }
+  // The host has to know how many rows each expert has.
+  int32_t* const host_rank = step.workspace.HostRouteOrder();
+  int32_t* const host_token_of = host_rank + pairs;
+  std::vector<int32_t> pair_experts(pairs);
+  backend.Download(host_rank, ids.data, pairs * sizeof(int32_t), step.stream);
+  if (!backend.Synchronize(step.stream).ok()) return;  // the step's end reports it
+  std::copy_n(host_rank, pairs, pair_experts.data());
+  const std::vector<int64_t> first =
+      SortByExpert(pair_experts, num_experts, top_k, host_rank, host_token_of);
+  int32_t* const rank = step.workspace.RouteOrder();
+  int32_t* const token_of = rank + pairs;
+  backend.Upload(rank, host_rank, 2 * pairs * sizeof(int32_t), step.stream);
 
   const Rows<bf16> sorted = step.workspace.ExpertInputs(pairs);
   const Rows<bf16> outputs = step.workspace.ExpertOutputs(pairs);
-  backend.Embedding({.table = normed, .ids = token_of.data(), .y = sorted}, step.stream);
+  backend.Embedding({.table = normed, .ids = token_of, .y = sorted}, step.stream);
   for (int64_t e = 0; e < num_experts; ++e) {
     if (first[e] == first[e + 1]) continue;
     // A token names an expert at most once, so an expert has at most `tokens` rows.
     Mlp(layer.experts[e].gate_up, layer.experts[e].down, step, sorted.Slice(first[e], first[e + 1]),
         outputs.Slice(first[e], first[e + 1]));
   }
-  backend.Embedding({.table = outputs, .ids = rank.data(), .y = sorted}, step.stream);
+  backend.Embedding({.table = outputs, .ids = rank, .y = sorted}, step.stream);
 
   const Rows<bf16> branch = step.workspace.Branch(tokens);
   backend.MoeCombine({.expert_rows = sorted, .weights = weights, .y = branch}, step.stream);

@@ -12,30 +12,34 @@
 
 namespace vexact {
 
-// The arrays of a step in the backend's memory (batch/batch_inputs.h has their meaning); every
-// token id is known.
+// The arrays of a step in the backend's memory (batch/batch_inputs.h has their meaning). Tokens of
+// no sequence are padding: their kv_slots are -1.
 struct ForwardInputs {
   int64_t num_tokens = 0;
-  int64_t num_sequences = 0;
-  const int32_t* token_ids = nullptr;     // [tokens]
-  const int32_t* positions = nullptr;     // [tokens]
-  const int32_t* kv_slots = nullptr;      // [tokens]
-  const int32_t* query_start = nullptr;   // [sequences + 1]
-  const int32_t* context_len = nullptr;   // [sequences]
-  const int32_t* block_tables = nullptr;  // [sequences, block_table_stride]
-  int64_t block_table_stride = 0;
+  const int32_t* token_ids = nullptr;      // [tokens]
+  const int32_t* pending_slots = nullptr;  // [tokens], or none
+  const int32_t* newest_tokens = nullptr;  // [sampler slots], read where pending_slots says so
+  const int32_t* positions = nullptr;      // [tokens]
+  const int32_t* kv_slots = nullptr;       // [tokens]
+  PagedSequences sequences;
   uint8_t* row_faults = nullptr;  // [tokens]: set to 1 where K or V is not finite
+};
+
+struct WorkspaceLimits {
+  int64_t max_tokens = 0;
+  int64_t max_sequences = 0;
+  int64_t max_logit_rows = 0;
 };
 
 // Activations of one step, allocated once for the largest step.
 class Workspace {
  public:
-  // `max_tokens` rows of activations, `max_logit_rows` rows for the final norm.
   static Result<Workspace> Create(const ModelConfig& config, const Backend& backend,
-                                  int64_t max_tokens, int64_t max_logit_rows);
+                                  const WorkspaceLimits& limits);
 
-  int64_t max_tokens() const { return max_tokens_; }
-  int64_t max_logit_rows() const { return max_logit_rows_; }
+  int64_t max_tokens() const { return limits_.max_tokens; }
+  int64_t max_logit_rows() const { return limits_.max_logit_rows; }
+  const AttentionPlan& attention_plan() const { return attention_plan_; }
 
   // Views of the first `rows` rows.
   Rows<bf16> Normed(int64_t rows) const { return View(normed_, rows, hidden_); }
@@ -51,14 +55,16 @@ class Workspace {
   Rows<float> RouterScores(int64_t rows) const;
   Rows<int32_t> RouteIds(int64_t rows) const;
   Rows<float> RouteWeights(int64_t rows) const;
+  // The routed pairs' order, [2, tokens * top_k], in the backend's memory and on the host.
+  int32_t* RouteOrder() const { return route_order_.as<int32_t>(); }
+  int32_t* HostRouteOrder() const { return host_route_order_.as<int32_t>(); }
 
  private:
   static Rows<bf16> View(const Buffer& buffer, int64_t rows, int64_t cols) {
     return Rows<bf16>(buffer.as<bf16>(), rows, cols);
   }
 
-  int64_t max_tokens_ = 0;
-  int64_t max_logit_rows_ = 0;
+  WorkspaceLimits limits_;
   int64_t hidden_ = 0;
   int64_t qkv_cols_ = 0;
   int64_t attended_cols_ = 0;
@@ -67,13 +73,15 @@ class Workspace {
   int64_t top_k_ = 0;
   Buffer normed_, branch_, qkv_, attended_, gate_up_, activated_, final_normed_;
   Buffer expert_inputs_, expert_outputs_, router_scores_, route_ids_, route_weights_;
+  Buffer route_order_, host_route_order_;
+  AttentionPlan attention_plan_;
 };
 
 // One step inside one layer. `hidden` is the residual stream, updated in place.
 struct DecoderStep {
   const ModelConfig& config;
   const Backend& backend;
-  const RopeTable& rope;
+  const RopeView& rope;
   const Workspace& workspace;
   const ForwardInputs& inputs;
   PagedKv kv;         // of the current layer

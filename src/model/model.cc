@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace vexact {
 namespace {
 
@@ -30,23 +32,80 @@ Result<std::shared_ptr<const Model>> Model::Load(const Checkpoint& checkpoint,
   model->backend_ = std::move(backend);
   const ModelConfig& config = model->config_;
   model->family_ = &FamilyOf(config.family);
-  const int64_t max_positions =
-      options.max_positions > 0 ? options.max_positions : config.max_position_embeddings;
-  model->rope_ = BuildRopeTable(config.rope, max_positions);
+  VX_ASSIGN_OR_RETURN(OwnedStream owned, model->backend_->MakeStream(nullptr));
+  Stream& stream = owned.stream;
+  VX_RETURN_IF_ERROR(model->LoadRope(options, stream));
 
-  VX_ASSIGN_OR_RETURN(model->embeddings_, checkpoint.Load("model.embed_tokens.weight"));
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    const LayerLoader load(checkpoint, *model->backend_, fmt::format("model.layers.{}.", i));
+    const LayerLoader load(checkpoint, *model->backend_, stream,
+                           fmt::format("model.layers.{}.", i));
     VX_ASSIGN_OR_RETURN(LayerWeights layer, model->family_->load_layer(load, config));
     model->layers_.push_back(std::move(layer));
     if (options.progress) options.progress(i + 1, config.num_layers);
   }
-  const LayerLoader load(checkpoint, *model->backend_, "");
+  const LayerLoader load(checkpoint, *model->backend_, stream, "");
   VX_RETURN_IF_ERROR(load.Vector({"model.norm.weight"}, &model->final_norm_));
   VX_RETURN_IF_ERROR(
       load.Linear({config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"},
                   &model->lm_head_));
+  VX_RETURN_IF_ERROR(model->LoadEmbeddings(checkpoint, stream));
   return std::shared_ptr<const Model>(std::move(model));
+}
+
+Status Model::LoadRope(const ModelLoadOptions& options, Stream& stream) {
+  const int64_t max_positions =
+      options.max_positions > 0 ? options.max_positions : config_.max_position_embeddings;
+  const RopeTable table = BuildRopeTable(config_.rope, max_positions);
+  const size_t bytes = table.cos.size() * sizeof(bf16);
+  VX_ASSIGN_OR_RETURN(rope_cos_, backend_->Allocate(bytes));
+  VX_ASSIGN_OR_RETURN(rope_sin_, backend_->Allocate(bytes));
+  backend_->Upload(rope_cos_.data(), table.cos.data(), bytes, stream);
+  backend_->Upload(rope_sin_.data(), table.sin.data(), bytes, stream);
+  rope_ = {table.max_positions, table.half, rope_cos_.as<bf16>(), rope_sin_.as<bf16>()};
+  return backend_->Synchronize(stream);
+}
+
+// The words are resident once: lm_head's where they are tied and it holds plain rows, the mapped
+// file's where operators read the host's memory.
+Status Model::LoadEmbeddings(const Checkpoint& checkpoint, Stream& stream) {
+  if (config_.tie_word_embeddings && lm_head_.rows.data != nullptr) {
+    embeddings_ = lm_head_.rows;
+    return {};
+  }
+  VX_ASSIGN_OR_RETURN(host_embeddings_, checkpoint.Load("model.embed_tokens.weight"));
+  const bf16* words = host_embeddings_.data;
+  if (!backend_->UsesHostMemory()) {
+    const size_t bytes = sizeof(bf16) * config_.vocab_size * config_.hidden_size;
+    VX_ASSIGN_OR_RETURN(device_embeddings_, backend_->Allocate(bytes));
+    backend_->Upload(device_embeddings_.data(), words, bytes, stream);
+    VX_RETURN_IF_ERROR(backend_->Synchronize(stream));
+    host_embeddings_ = Bf16Tensor();
+    words = device_embeddings_.as<bf16>();
+  }
+  embeddings_ = Rows<const bf16>(words, config_.vocab_size, config_.hidden_size);
+  return {};
+}
+
+std::vector<LinearProblem> Model::LinearProblems() const {
+  std::vector<LinearProblem> problems;
+  const auto add = [&](const LinearWeight& weight, bool has_bias, bool fp32_output) {
+    const LinearProblem problem{weight.out_features, weight.in_features, has_bias, fp32_output};
+    const bool known = std::ranges::find(problems, problem) != problems.end();
+    if (weight.out_features > 0 && !known) problems.push_back(problem);
+  };
+  for (const LayerWeights& layer : layers_) {
+    add(layer.qkv, layer.qkv_bias.size > 0, false);
+    add(layer.o, false, false);
+    add(layer.gate_up, false, false);
+    add(layer.down, false, false);
+    add(layer.router, false, true);
+    for (const ExpertWeights& expert : layer.experts) {
+      add(expert.gate_up, false, false);
+      add(expert.down, false, false);
+    }
+  }
+  add(lm_head_, false, true);
+  return problems;
 }
 
 int64_t Model::KvBytesPerToken() const {
@@ -68,8 +127,13 @@ PagedKv Model::LayerKv(const KvPoolView& pool, int64_t layer) const {
 void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const Workspace& workspace,
                     Rows<bf16> hidden, Stream& stream) const {
   VX_CHECK(inputs.num_tokens <= workspace.max_tokens() && hidden.rows == inputs.num_tokens);
-  const Rows<const bf16> table(embeddings_.data, config_.vocab_size, config_.hidden_size);
-  backend_->Embedding({.table = table, .ids = inputs.token_ids, .y = hidden}, stream);
+  backend_->PlanAttention(inputs.sequences, workspace.attention_plan(), stream);
+  backend_->Embedding({.table = embeddings_,
+                       .ids = inputs.token_ids,
+                       .y = hidden,
+                       .slots = inputs.pending_slots,
+                       .newest = inputs.newest_tokens},
+                      stream);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const DecoderStep step = {.config = config_,
                               .backend = *backend_,

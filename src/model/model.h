@@ -39,8 +39,15 @@ class Model {
   int64_t max_positions() const { return rope_.max_positions; }
   int64_t KvBytesPerToken() const;
 
+  // Whether a step's forward pass can be recorded and replayed (Backend::Capture): experts' row
+  // counts pass through the host.
+  bool CanCaptureForward() const { return backend_->CanCapture() && config_.moe.num_experts == 0; }
+  // The kinds of linear layers, for Backend::PrepareLinear.
+  std::vector<LinearProblem> LinearProblems() const;
+
   // The hidden state of every token after the last layer, before the final norm; writes this step's
-  // keys and values to the pool. inputs.num_tokens is at most workspace.max_tokens().
+  // keys and values to the pool. inputs.num_tokens is at most workspace.max_tokens(). What
+  // workspace and hidden hold does not outlive the next call.
   // hidden is [tokens, hidden_size].
   void Forward(const ForwardInputs& inputs, const KvPoolView& pool, const Workspace& workspace,
                Rows<bf16> hidden, Stream& stream) const;
@@ -52,13 +59,18 @@ class Model {
 
  private:
   Model() = default;
+  Status LoadRope(const ModelLoadOptions& options, Stream& stream);
+  Status LoadEmbeddings(const Checkpoint& checkpoint, Stream& stream);
   PagedKv LayerKv(const KvPoolView& pool, int64_t layer) const;
 
   ModelConfig config_;
   std::shared_ptr<const Backend> backend_;
   const Family* family_ = nullptr;
-  RopeTable rope_;
-  Bf16Tensor embeddings_;  // [vocab_size, hidden_size]
+  Buffer rope_cos_, rope_sin_;
+  RopeView rope_;
+  Rows<const bf16> embeddings_;  // [vocab_size, hidden_size], in one of the next two or in lm_head_
+  Bf16Tensor host_embeddings_;
+  Buffer device_embeddings_;
   std::vector<LayerWeights> layers_;
   VectorWeight final_norm_;
   LinearWeight lm_head_;

@@ -1,6 +1,6 @@
 #include "model/weights.h"
 
-#include <cstring>
+#include <vector>
 
 namespace vexact {
 namespace {
@@ -25,33 +25,15 @@ Result<Stacked> LoadStacked(const Checkpoint& checkpoint, const std::string& pre
   return stacked;
 }
 
-int64_t ElementsOf(const Bf16Tensor& tensor) {
-  int64_t elements = 1;
-  for (const int64_t size : tensor.shape) elements *= size;
-  return elements;
-}
-
-void CopyParts(const Stacked& stacked, bf16* out) {
-  for (const Bf16Tensor& part : stacked.parts) {
-    const int64_t elements = ElementsOf(part);
-    std::memcpy(out, part.data, elements * sizeof(bf16));
-    out += elements;
-  }
-}
-
 }  // namespace
 
 Status LayerLoader::Linear(std::initializer_list<std::string> names, LinearWeight* weight) const {
   VX_ASSIGN_OR_RETURN(const Stacked stacked, LoadStacked(checkpoint_, prefix_, names));
-  if (stacked.parts.size() == 1) {
-    VX_ASSIGN_OR_RETURN(*weight, backend_.PackLinear(Rows<const bf16>(stacked.parts[0].data,
-                                                                      stacked.rows, stacked.cols)));
-    return {};
+  std::vector<Rows<const bf16>> parts;
+  for (const Bf16Tensor& part : stacked.parts) {
+    parts.emplace_back(part.data, part.shape[0], stacked.cols);
   }
-  std::vector<bf16> rows(stacked.rows * stacked.cols);
-  CopyParts(stacked, rows.data());
-  VX_ASSIGN_OR_RETURN(
-      *weight, backend_.PackLinear(Rows<const bf16>(rows.data(), stacked.rows, stacked.cols)));
+  VX_ASSIGN_OR_RETURN(*weight, backend_.PackLinear(parts));
   return {};
 }
 
@@ -59,8 +41,12 @@ Status LayerLoader::Vector(std::initializer_list<std::string> names, VectorWeigh
   VX_ASSIGN_OR_RETURN(const Stacked stacked, LoadStacked(checkpoint_, prefix_, names));
   VX_ASSIGN_OR_RETURN(weight->storage, backend_.Allocate(stacked.rows * sizeof(bf16)));
   weight->size = stacked.rows;
-  CopyParts(stacked, weight->storage.as<bf16>());
-  return {};
+  std::vector<bf16> values;
+  for (const Bf16Tensor& part : stacked.parts) {
+    values.insert(values.end(), part.data, part.data + part.shape[0]);
+  }
+  backend_.Upload(weight->storage.data(), values.data(), values.size() * sizeof(bf16), stream_);
+  return backend_.Synchronize(stream_);
 }
 
 }  // namespace vexact

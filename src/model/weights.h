@@ -43,8 +43,9 @@ struct LayerWeights {
 class LayerLoader {
  public:
   // All references must outlive the loader. `prefix` is "model.layers.3.".
-  LayerLoader(const Checkpoint& checkpoint, const Backend& backend, std::string prefix)
-      : checkpoint_(checkpoint), backend_(backend), prefix_(std::move(prefix)) {}
+  LayerLoader(const Checkpoint& checkpoint, const Backend& backend, Stream& stream,
+              std::string prefix)
+      : checkpoint_(checkpoint), backend_(backend), stream_(stream), prefix_(std::move(prefix)) {}
 
   // The named weights stacked along their output rows into one linear layer.
   Status Linear(std::initializer_list<std::string> names, LinearWeight* weight) const;
@@ -54,6 +55,7 @@ class LayerLoader {
  private:
   const Checkpoint& checkpoint_;
   const Backend& backend_;
+  Stream& stream_;
   std::string prefix_;
 };
 

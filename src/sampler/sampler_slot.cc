@@ -67,11 +67,6 @@ SamplerSlot::SamplerSlot(const StartedSequence& started, int64_t vocab_size)
       resolved_.repetition != 1.0f || resolved_.frequency != 0.0f || resolved_.presence != 0.0f;
 }
 
-int32_t SamplerSlot::NewestToken() const {
-  VX_CHECK(!output_ids_.empty() || !prompt_ids_->empty());
-  return output_ids_.empty() ? prompt_ids_->back() : output_ids_.back();
-}
-
 void SamplerSlot::Count(int32_t id, int32_t occurrences) {
   const auto [entry, is_new] = count_index_.try_emplace(id, static_cast<int32_t>(counts_.size()));
   if (is_new) counts_.push_back({id, 0});

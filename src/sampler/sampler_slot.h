@@ -27,7 +27,6 @@ class SamplerSlot {
 
   const SamplingParams& params() const { return *params_; }
   int32_t output_len() const { return static_cast<int32_t>(output_ids_.size()); }
-  int32_t NewestToken() const;
   void Append(int32_t token) { output_ids_.push_back(token); }
 
   // Why the sequence may not go on, or empty.

@@ -15,6 +15,7 @@
 #include "numerics/words.h"
 #include "support/backends.h"
 #include "support/oracle.h"
+#include "support/sampler_run.h"
 
 namespace vexact {
 namespace {
@@ -59,9 +60,16 @@ LogitRow TargetRow(int32_t slot, int32_t output_len, int32_t target) {
   return row;
 }
 
-struct Engine {  // a sampler with what its Run needs
-  Engine(const Backend& backend, int64_t vocab, int threads = 2)
-      : vocab(vocab), stream(threads), sampler(backend, 64, vocab) {}
+struct Engine {  // a sampler and its device
+  Engine(const Backend& backend, int64_t vocab)
+      : backend(backend),
+        vocab(vocab),
+        owned(Sampler::Create(backend, {.max_num_seqs = 64,
+                                        .vocab_size = vocab,
+                                        .max_step_rows = 512,
+                                        .max_chunk_rows = 512})
+                  .value()),
+        sampler(*owned) {}
 
   // One step of the rows with these logits; every sequence's result.
   std::vector<SequenceResult> Run(std::vector<float> logits, const std::vector<LogitRow>& rows) {
@@ -69,14 +77,16 @@ struct Engine {  // a sampler with what its Run needs
     for (const LogitRow& row : rows) {
       result.sequences.resize(std::max<size_t>(result.sequences.size(), row.sequence + 1));
     }
-    sampler.Run({logits.data(), static_cast<int64_t>(rows.size()), vocab}, rows, &result,
-                stream.stream);
+    RunSampler(backend, &sampler, {logits.data(), static_cast<int64_t>(rows.size()), vocab}, rows,
+               &result);
     return result.sequences;
   }
+  int32_t NewestToken(int32_t slot) const { return vexact::NewestToken(backend, sampler, slot); }
 
+  const Backend& backend;
   int64_t vocab;
-  TestStream stream;
-  Sampler sampler;
+  std::unique_ptr<Sampler> owned;
+  Sampler& sampler;
 };
 
 class SamplerTest : public testing::TestWithParam<NamedBackend> {
@@ -84,7 +94,7 @@ class SamplerTest : public testing::TestWithParam<NamedBackend> {
   const Backend& backend() const { return *GetParam().backend; }
 };
 
-INSTANTIATE_TEST_SUITE_P(Backends, SamplerTest, testing::ValuesIn(AllBackends()),
+INSTANTIATE_TEST_SUITE_P(Backends, SamplerTest, testing::ValuesIn(AllDevices()),
                          [](const auto& info) {
                            std::string name = info.param.name;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -131,16 +141,21 @@ TEST_P(SamplerTest, EqualsTheOracle) {
     const auto results = engine.Run(std::vector<float>(z.begin(), z.end()), {row});
     EXPECT_EQ(results[3].fault, "");
     EXPECT_EQ(results[3].drawn.token_id, c.at("token").get<int32_t>()) << name;
-    EXPECT_EQ(engine.sampler.NewestToken(3), results[3].drawn.token_id);
+    EXPECT_EQ(engine.NewestToken(3), results[3].drawn.token_id);
   }
 }
 
-TEST_P(SamplerTest, TheNewestTokenIsThePromptsUntilOneIsDrawn) {
+TEST_P(SamplerTest, TheNewestTokenIsTheLastOneDrawnWhateverIsScored) {
   Engine engine(backend(), 4);
-  engine.sampler.Start(Started(0, {}, {1, 3}));
-  EXPECT_EQ(engine.sampler.NewestToken(0), 3);
-  engine.sampler.Start(Started(0, {}, {1, 3}, {2, 0}));
-  EXPECT_EQ(engine.sampler.NewestToken(0), 0);
+  SamplingParams params;
+  params.temperature = 0.0;
+  engine.sampler.Start(Started(5, params));
+  engine.Run({0.0f, 1.0f, 0.0f, 3.0f}, {DrawRow(5, 0)});
+  EXPECT_EQ(engine.NewestToken(5), 3);
+  engine.Run({0.0f, 1.0f, 0.0f, 0.0f}, {DrawRow(5, 1)});
+  EXPECT_EQ(engine.NewestToken(5), 1);
+  engine.Run({0.0f, 1.0f, 2.0f, 0.0f}, {TargetRow(5, 1, 2)});
+  EXPECT_EQ(engine.NewestToken(5), 1);
 }
 
 TEST_P(SamplerTest, ReportsWhatWasAskedFor) {
@@ -373,7 +388,7 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
     EXPECT_EQ(found[r].fault, "");
     EXPECT_TRUE(SameBits(found[r].drawn, expected[r].drawn)) << r;
     // Alone, in a sampler of its own.
-    Engine alone(backend(), kVocab, 1);
+    Engine alone(backend(), kVocab);
     alone.sampler.Start(started[r]);
     const std::vector<float> z(logits.begin() + r * kVocab, logits.begin() + (r + 1) * kVocab);
     EXPECT_TRUE(SameBits(alone.Run(z, {rows[r]})[r].drawn, expected[r].drawn)) << r;
@@ -381,7 +396,7 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
   EXPECT_EQ(found[17].fault,
             "position 2: logits: expected finite values below 4194304 in magnitude, found NaN at "
             "token id 123");
-  EXPECT_EQ(faulty.sampler.NewestToken(17), 2) << "no token was appended";
+  EXPECT_EQ(faulty.NewestToken(17), 0) << "no token was drawn";
 
   // A step that was launched before the fault was known keeps the fault.
   const std::vector<float> z(logits.begin(), logits.begin() + kVocab);
@@ -398,9 +413,9 @@ TEST_P(SamplerTest, ASequenceThatComesWithAFaultDrawsNothing) {
   result.sequences[0].fault = "layer 3: a value is not finite";
   std::vector<float> z = {0.0f, 1.0f, kNan};
   const std::vector<LogitRow> rows = {DrawRow(0, 0)};
-  engine.sampler.Run({z.data(), 1, 3}, rows, &result, engine.stream.stream);
+  RunSampler(backend(), &engine.sampler, {z.data(), 1, 3}, rows, &result);
   EXPECT_EQ(result.sequences[0].fault, "layer 3: a value is not finite");
-  EXPECT_EQ(engine.sampler.NewestToken(0), 2);
+  EXPECT_EQ(result.sequences[0].drawn.token_id, 0);
 }
 
 TEST_P(SamplerTest, LowTemperaturesCountAsAHundredthAndTheLowestAsGreedy) {

@@ -15,8 +15,10 @@ struct NamedBackend {
   std::shared_ptr<const Backend> backend;
 };
 
-// The reference first.
+// The reference first; their operators take host arrays, a GPU's by copies (staged_backend.h).
 std::vector<NamedBackend> AllBackends();
+// Those that engines run on, with memory of their own: the CPU's best, and the GPU if there is one.
+std::vector<NamedBackend> AllDevices();
 
 // A stream that owns its pool.
 struct TestStream {

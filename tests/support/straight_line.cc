@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "sampler/sampler.h"
+#include "support/sampler_run.h"
 
 namespace vexact {
 
@@ -181,14 +181,17 @@ StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
   const auto prompt_len = static_cast<int32_t>(claim.prompt.size());
   const auto params = std::make_shared<const SamplingParams>(claim.params);
   const auto prompt_ids = std::make_shared<const std::vector<int32_t>>(claim.prompt);
-  Stream stream{&pool_};
   StraightLineAnswer answer;
   // Each token by a sampler that is told everything before it.
   for (int32_t position = 1; position < static_cast<int32_t>(text.size()); ++position) {
     const bool in_prompt = position < prompt_len;
     if (in_prompt && !claim.params.prompt_logprobs) continue;
     const int32_t output_len = std::max(0, position - prompt_len);
-    Sampler sampler(*backend_, 1, config_.vocab_size);
+    const auto sampler = Sampler::Create(*backend_, {.max_num_seqs = 1,
+                                                     .vocab_size = config_.vocab_size,
+                                                     .max_step_rows = 1,
+                                                     .max_chunk_rows = 1})
+                             .value();
     StartedSequence started;
     started.params = params;
     started.seed = *claim.params.seed;
@@ -198,18 +201,18 @@ StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
                                                         ? claim.output.end()
                                                         : claim.output.begin() + output_len);
     started.stop_ids = claim.stop_ids;
-    sampler.Start(started);
+    sampler->Start(started);
     LogitRow row;
     row.position = position;
     row.output_len = output_len;
     row.in_prompt = in_prompt;
     row.draws = !in_prompt && !claim.is_score;
     row.target_id = row.draws ? 0 : text[position];
-    std::vector<float> scratch(logits.begin() + int64_t{position - 1} * config_.vocab_size,
-                               logits.begin() + int64_t{position} * config_.vocab_size);
     StepResult result;
     result.sequences.resize(1);
-    sampler.Run({scratch.data(), 1, config_.vocab_size}, std::span(&row, 1), &result, stream);
+    const float* const row_logits = logits.data() + int64_t{position - 1} * config_.vocab_size;
+    RunSampler(*backend_, sampler.get(), {row_logits, 1, config_.vocab_size}, std::span(&row, 1),
+               &result);
     const SequenceResult& found = result.sequences[0];
     if (answer.fault.empty()) answer.fault = found.fault;
     if (!found.fault.empty()) break;

@@ -30,6 +30,8 @@ struct LinearProblem {
   int64_t in_features = 0;
   bool has_bias = false;
   bool fp32_output = false;
+
+  friend bool operator==(const LinearProblem&, const LinearProblem&) = default;
 };
 
 struct LinearArgs {

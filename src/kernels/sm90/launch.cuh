@@ -5,14 +5,12 @@
 
 #include <cuda_runtime.h>
 
-#include "base/check.h"
+#include "tensor/cuda.h"
 #include "tensor/stream.h"
 
 namespace vexact::sm90 {
 
-inline void CheckCuda(cudaError_t error) {
-  VX_CHECK(error == cudaSuccess, cudaGetErrorString(error));
-}
+using vexact::CheckCuda;
 
 template <typename... Parameters, typename... Arguments>
 void Launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,

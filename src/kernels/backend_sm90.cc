@@ -1,0 +1,118 @@
+// The Hopper backend: memory and streams are the CUDA runtime's (tensor/cuda.h), operators are the
+// *_sm90.cu of their folders.
+#include <mutex>
+
+#include "kernels/backend.h"
+#include "kernels/linear/linear_sm90.h"
+#include "tensor/cuda.h"
+
+namespace vexact {
+namespace {
+
+constexpr int64_t kRowAlignment = 8;  // elements: rows of weights start at multiples of 16 bytes
+
+class Sm90Backend final : public Backend {
+ public:
+  Sm90Backend(std::unique_ptr<LinearSm90> linear, std::unique_ptr<PinnedUploader> uploader)
+      : linear_(std::move(linear)), uploader_(std::move(uploader)) {}
+
+  std::string_view name() const override { return "sm90"; }
+
+  Result<Buffer> Allocate(size_t bytes) const override { return AllocateCuda(bytes); }
+  Result<Buffer> AllocateStaging(size_t bytes) const override { return AllocatePinned(bytes); }
+  DeviceMemory Memory() const override {
+    DeviceMemory memory;
+    // A device that has failed has no memory left to give.
+    if (!CudaMemoryInfo(&memory.free_bytes, &memory.total_bytes).ok()) return {};
+    return memory;
+  }
+  bool UsesHostMemory() const override { return false; }
+  Result<OwnedStream> MakeStream(ThreadPool* pool) const override {
+    VX_ASSIGN_OR_RETURN(OwnedStream owned, MakeCudaStream());
+    owned.stream.pool = pool;
+    return owned;
+  }
+  void Upload(void* to, const void* host, size_t bytes, Stream& s) const override {
+    CopyToCuda(to, host, bytes, s);
+  }
+  void Download(void* host, const void* from, size_t bytes, Stream& s) const override {
+    CopyFromCuda(host, from, bytes, s);
+  }
+  Status Synchronize(Stream& s) const override { return SynchronizeCuda(s); }
+  void Notify(Stream& s, void (*call)(void*, const char*), void* data) const override {
+    NotifyCuda(s, call, data);
+  }
+  bool CanCapture() const override { return true; }
+  Result<CapturedWork> Capture(Stream& s, FunctionRef<void()> work) const override {
+    return CaptureCuda(s, work);
+  }
+  void Replay(const CapturedWork& work, Stream& s) const override { ReplayCuda(work, s); }
+
+  Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
+    LinearWeight weight;
+    for (const Rows<const bf16>& part : parts) weight.out_features += part.rows;
+    weight.in_features = parts[0].cols;
+    const int64_t stride = (weight.in_features + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
+    VX_ASSIGN_OR_RETURN(
+        weight.storage,
+        AllocateCuda(static_cast<size_t>(weight.out_features * stride) * sizeof(bf16)));
+    bf16* to = weight.storage.as<bf16>();
+    weight.rows = Rows<const bf16>(to, weight.out_features, weight.in_features, stride);
+    const std::lock_guard lock(uploader_mutex_);
+    for (const Rows<const bf16>& part : parts) {
+      VX_RETURN_IF_ERROR(uploader_->Upload(part, to, stride));
+      to += part.rows * stride;
+    }
+    return weight;
+  }
+  Status PrepareLinear(std::span<const LinearProblem> problems,
+                       std::span<const int64_t> rows) const override {
+    return linear_->Prepare(problems, rows);
+  }
+  Result<AttentionPlan> MakeAttentionPlan(const AttentionLimits& limits) const override {
+    AttentionPlan plan{limits, Buffer()};
+    VX_ASSIGN_OR_RETURN(plan.storage, AllocateCuda(AttentionPlanBytesSm90(limits)));
+    return plan;
+  }
+  void PlanAttention(const PagedSequences& sequences, const AttentionPlan& plan,
+                     Stream& s) const override {
+    PlanAttentionSm90(sequences, plan, s);
+  }
+
+  void Linear(const LinearArgs& args, Stream& s) const override { linear_->Run(args, s); }
+  void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormSm90(args, s); }
+  void Rope(const RopeArgs& args, Stream& s) const override { RopeSm90(args, s); }
+  void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulSm90(args, s); }
+  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualSm90(args, s); }
+  void Embedding(const EmbeddingArgs& args, Stream& s) const override { EmbeddingSm90(args, s); }
+  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteSm90(args, s); }
+  void Attention(const AttentionArgs& args, Stream& s) const override { AttentionSm90(args, s); }
+  void MoeRoute(const MoeRouteArgs& args, Stream& s) const override { MoeRouteSm90(args, s); }
+  void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }
+  void SumLogits(const SumLogitsArgs& args, Stream& s) const override { SumLogitsSm90(args, s); }
+  void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobSm90(args, s); }
+  void Sample(const SampleArgs& args, Stream& s) const override { SampleSm90(args, s); }
+
+ private:
+  std::unique_ptr<LinearSm90> linear_;
+  mutable std::mutex uploader_mutex_;
+  std::unique_ptr<PinnedUploader> uploader_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> MakeSm90Backend() {
+  VX_ASSIGN_OR_RETURN(const CudaDevice device, FirstCudaDevice());
+  if (device.compute_major != 9 || device.compute_minor != 0) {
+    return Unsupported(
+        "device cuda: expected a Hopper GPU (compute capability 9.0, profile sm90), found {} "
+        "(compute capability {}.{})",
+        device.name, device.compute_major, device.compute_minor);
+  }
+  VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create());
+  VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
+  return std::unique_ptr<Backend>(
+      std::make_unique<Sm90Backend>(std::move(linear), std::move(uploader)));
+}
+
+}  // namespace vexact
