@@ -51,7 +51,9 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   options.progress = [&interrupts](int64_t /*layers*/, int64_t /*all*/) {
     interrupts.EndProcessIfTriggered();
   };
-  Result<LoadedModel> model = LoadModel(flags.model, MakeCpuBackend(), options);
+  auto backend = MakeBackend(flags.device);
+  if (!backend.ok()) return fail(backend.error(), kExitFailure);
+  Result<LoadedModel> model = LoadModel(flags.model, std::move(backend).value(), options);
   if (!model.ok()) return fail(model.error(), kExitFailure);
   session->model_ = std::move(model).value();
   config.eos_token_ids = session->model_.eos_token_ids;
@@ -60,9 +62,9 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
   if (!quiet) {
     const EngineConfig& resolved = session->front_->config();
-    fmt::print(stderr, "{}: {} in {:.2f} s, {} threads, {:.0f} MiB of KV cache\n", flags.model,
+    fmt::print(stderr, "{}: {} in {:.2f} s, {}, {} threads, {:.0f} MiB of KV cache\n", flags.model,
                ModelFamilyName(session->model_config().family), SecondsSince(start),
-               resolved.num_threads,
+               session->model_.model->backend().name(), resolved.num_threads,
                static_cast<double>(resolved.kv_cache_memory_bytes) / (1 << 20));
   }
   return session;

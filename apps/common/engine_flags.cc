@@ -22,7 +22,6 @@ struct LoneChoice {
 constexpr LoneChoice kMode{"--mode", "invariant", {"variant"}};
 constexpr LoneChoice kAttention{
     "--attn-impl", "fa-invariant", {"fa-variant", "fa-invariant-cute", "fa-variant-cute", "flex"}};
-constexpr LoneChoice kDevice{"--device", "cpu", {"cuda", "auto"}};
 
 Status CheckChoice(const LoneChoice& choice, std::string_view found) {
   if (found == choice.value) return {};
@@ -89,7 +88,10 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
             "prompt and output tokens of a request at most [the model's context length]");
   AddNumber(app, "--block-size", config.block_size, "tokens of a KV block: 16, 32 or 64 [16]");
   AddNumber(app, "--kv-cache-memory-bytes", config.kv_cache_memory_bytes,
-            "size of the KV cache [as much as is useful, at most 2 GiB and a quarter of memory]");
+            "size of the KV cache [as much as is useful; on a CPU at most 2 GiB and a quarter of "
+            "memory]");
+  AddNumber(app, "--gpu-memory-utilization", config.gpu_memory_utilization,
+            "share of a GPU's memory that the engine may take [0.9]");
   AddSwitches(app, config);
   AddNumber(app, "--threads", config.num_threads, "threads that compute [one a core]");
   AddNumber(app, "--request-timeout-s", config.request_timeout_s,
@@ -103,9 +105,12 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
   AddChoice(
       app, kAttention, [&config](std::string name) { config.attn_impl = std::move(name); },
       "attention implementation: fa-invariant [follows --mode]");
-  AddChoice(
-      app, kDevice, [&config](std::string name) { config.device = std::move(name); },
-      "where to compute: cpu [cpu]");
+  app.add_option(
+         "--device", flags.device,
+         "where to compute: cpu, cuda (a Hopper GPU), or auto: the GPU if there is one [auto]")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->type_name("NAME")
+      ->group(kGroup);
   app.add_option("--batch-probe", flags.batch_probe, "write one JSON line a step to this file")
       ->type_name("FILE")
       ->group(kGroup);

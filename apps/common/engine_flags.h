@@ -12,8 +12,9 @@ namespace vexact {
 
 struct EngineFlags {
   EngineConfig config;
-  std::string model;        // directory or GGUF file
-  std::string batch_probe;  // file for one JSON line a step; empty: none
+  std::string model;            // directory or GGUF file
+  std::string device = "auto";  // MakeBackend's
+  std::string batch_probe;      // file for one JSON line a step; empty: none
 };
 
 // --model and its alias --model-path; required.

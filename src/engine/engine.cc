@@ -1,7 +1,5 @@
 #include "engine/engine.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -48,8 +46,9 @@ struct InFlightStep {
 EngineLimits LimitsOf(const Model& model) {
   return {.model_max_len = model.max_positions(),
           .kv_bytes_per_token = model.KvBytesPerToken(),
-          .host_memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE),
-          .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency())};
+          .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
+          .is_gpu = !model.backend().UsesHostMemory(),
+          .memory = model.backend().Memory()};
 }
 
 SchedulerOptions SchedulerOptionsOf(const ResolvedConfig& resolved) {
@@ -120,17 +119,18 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config,
                                                std::shared_ptr<const Model> model,
                                                std::shared_ptr<const Tokenizer> tokenizer) {
-  VX_ASSIGN_OR_RETURN(ResolvedConfig resolved, ResolveConfig(std::move(config), LimitsOf(*model)));
-  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(model), std::move(tokenizer));
-  const EngineConfig& c = impl->resolved.config;
-  VX_ASSIGN_OR_RETURN(impl->runner,
+  VX_ASSIGN_OR_RETURN(EngineConfig c, ResolveConfig(std::move(config), LimitsOf(*model)));
+  VX_ASSIGN_OR_RETURN(auto runner,
                       ModelRunner::Create({.max_num_batched_tokens = c.max_num_batched_tokens,
                                            .max_num_seqs = c.max_num_seqs,
                                            .max_model_len = c.max_model_len,
                                            .block_size = c.block_size,
                                            .num_threads = c.num_threads},
-                                          impl->model));
-  VX_RETURN_IF_ERROR(impl->runner->AllocateKv(impl->resolved.num_blocks));
+                                          model));
+  VX_ASSIGN_OR_RETURN(ResolvedConfig resolved, ResolveKvCache(std::move(c), LimitsOf(*model)));
+  VX_RETURN_IF_ERROR(runner->AllocateKv(resolved.num_blocks));
+  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(model), std::move(tokenizer));
+  impl->runner = std::move(runner);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

@@ -20,12 +20,6 @@ Status CheckMode(const EngineConfig& config) {
   if (config.mode == Mode::kVariant) {
     return Unsupported("mode: expected invariant; variant is not in this version");
   }
-  if (config.device == "cuda") {
-    return Unsupported("device: expected cpu; cuda is not in this version");
-  }
-  if (config.device != "cpu") {
-    return InvalidArgument("device: expected cpu, found \"{}\"", config.device);
-  }
   const std::string& attention = config.attn_impl;
   if (attention == "fa-invariant") return {};
   if (attention == "fa-variant" || attention == "fa-variant-cute") {
@@ -50,6 +44,10 @@ Status CheckRanges(const EngineConfig& config, const EngineLimits& limits) {
   if (config.block_size != 16 && config.block_size != 32 && config.block_size != 64) {
     return InvalidArgument("block_size: expected 16, 32 or 64, found {}", config.block_size);
   }
+  if (!(config.gpu_memory_utilization > 0.0 && config.gpu_memory_utilization <= 1.0)) {
+    return InvalidArgument("gpu_memory_utilization: expected above 0, at most 1, found {}",
+                           config.gpu_memory_utilization);
+  }
   if (!(config.request_timeout_s >= 0.0)) {
     return InvalidArgument("request_timeout_s: expected at least 0, found {}",
                            config.request_timeout_s);
@@ -63,9 +61,18 @@ Status CheckRanges(const EngineConfig& config, const EngineLimits& limits) {
   return {};
 }
 
+// What the KV cache may take.
+int64_t KvBytesAvailable(const EngineConfig& config, const EngineLimits& limits) {
+  const DeviceMemory& memory = limits.memory;
+  if (!limits.is_gpu) return std::min(kDefaultKvBytes, memory.total_bytes / 4);
+  const auto usable =
+      static_cast<int64_t>(config.gpu_memory_utilization * static_cast<double>(memory.total_bytes));
+  return usable - (memory.total_bytes - memory.free_bytes);
+}
+
 int64_t DefaultKvBytes(const EngineConfig& config, const EngineLimits& limits) {
   const int64_t blocks_of_one = (config.max_model_len + config.block_size - 1) / config.block_size;
-  const int64_t most = std::min(kDefaultKvBytes, limits.host_memory_bytes / 4);
+  const int64_t most = KvBytesAvailable(config, limits);
   const int64_t bytes_of_one = blocks_of_one * config.block_size * limits.kv_bytes_per_token;
   // In floating point, because the product may not fit: only whether it exceeds `most` matters.
   const double need = static_cast<double>(bytes_of_one) * config.max_num_seqs;
@@ -80,7 +87,7 @@ Result<Mode> ParseMode(std::string_view name) {
   return InvalidArgument("mode: expected invariant or variant, found \"{}\"", name);
 }
 
-Result<ResolvedConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits) {
+Result<EngineConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits) {
   if (config.max_model_len == 0) config.max_model_len = static_cast<int32_t>(limits.model_max_len);
   if (config.num_threads == 0) config.num_threads = std::max(1, limits.num_cores);
   if (config.attn_impl.empty()) config.attn_impl = "fa-invariant";
@@ -92,10 +99,22 @@ Result<ResolvedConfig> ResolveConfig(EngineConfig config, const EngineLimits& li
   }
   VX_RETURN_IF_ERROR(CheckMode(config));
   VX_RETURN_IF_ERROR(CheckRanges(config, limits));
+  return config;
+}
+
+Result<ResolvedConfig> ResolveKvCache(EngineConfig config, const EngineLimits& limits) {
+  const int64_t block_bytes = config.block_size * limits.kv_bytes_per_token;
   if (config.kv_cache_memory_bytes == 0) {
     config.kv_cache_memory_bytes = DefaultKvBytes(config, limits);
+    if (limits.is_gpu && config.kv_cache_memory_bytes < block_bytes) {
+      return Error{ErrorCode::kResourceExhausted,
+                   fmt::format("device memory: expected room for a KV cache below {} of {} bytes, "
+                               "found {} in use; lower max_num_batched_tokens or max_num_seqs, or "
+                               "raise gpu_memory_utilization",
+                               config.gpu_memory_utilization, limits.memory.total_bytes,
+                               limits.memory.total_bytes - limits.memory.free_bytes)};
+    }
   }
-  const int64_t block_bytes = config.block_size * limits.kv_bytes_per_token;
   // KV slots are int32.
   const int64_t most_blocks = std::numeric_limits<int32_t>::max() / config.block_size;
   const int64_t num_blocks = config.kv_cache_memory_bytes / block_bytes;

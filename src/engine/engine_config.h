@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "batch/step_stats.h"
+#include "kernels/backend.h"
 
 namespace vexact {
 
@@ -26,17 +27,19 @@ struct EngineConfig {
   int32_t max_num_seqs = 512;             // sequences in flight at once
   int32_t max_model_len = 0;              // prompt and output tokens; 0: the model's own limit
   int32_t block_size = 16;                // tokens of a KV block: 16, 32 or 64
-  int64_t kv_cache_memory_bytes = 0;      // 0: what max_num_seqs * max_model_len needs, at most
-                                          // 2 GiB and a quarter of the host's memory
-  bool enable_chunked_prefill = true;     // false: a prompt runs whole, in one step
+  // 0: what max_num_seqs * max_model_len needs, at most 2 GiB and a quarter of the host's memory on
+  // a CPU, on a GPU what gpu_memory_utilization leaves.
+  int64_t kv_cache_memory_bytes = 0;
+  // Of a GPU's memory: everything that was in use once a whole step had run, and the KV cache.
+  double gpu_memory_utilization = 0.9;
+  bool enable_chunked_prefill = true;  // false: a prompt runs whole, in one step
   bool enable_prefix_caching = true;
   int32_t num_threads = 0;         // 0: one for each core that this process may use
   double request_timeout_s = 0.0;  // of requests that do not say; 0: none
   int32_t pipeline_depth = 1;      // steps launched ahead of their results: 0 or 1
   Mode mode = Mode::kInvariant;
   std::string attn_impl;  // "": follows the mode; "fa-invariant"
-  std::string device = "cpu";
-  int64_t seed = 0;  // of requests without one
+  int64_t seed = 0;       // of requests without one
   // Ids that end an answer, unless it ignores them (StopTokenIds of load_model.h).
   std::vector<int32_t> eos_token_ids;
 
@@ -50,8 +53,9 @@ struct EngineConfig {
 struct EngineLimits {
   int64_t model_max_len = 0;       // positions that the model was loaded for
   int64_t kv_bytes_per_token = 0;  // of all layers
-  int64_t host_memory_bytes = 0;
   int32_t num_cores = 0;
+  bool is_gpu = false;
+  DeviceMemory memory;  // of the device, once all but the KV cache is allocated
 };
 
 // A configuration that can run, every 0 replaced by what it means.
@@ -60,8 +64,11 @@ struct ResolvedConfig {
   int32_t num_blocks = 0;  // of the KV pool
 };
 
-// Errors name the option, what was expected and what was found.
-Result<ResolvedConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits);
+// Errors name the option, what was expected and what was found. ResolveConfig leaves the KV cache
+// open, for its size depends on what is left of the device's memory: limits.memory is read by
+// ResolveKvCache alone.
+Result<EngineConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits);
+Result<ResolvedConfig> ResolveKvCache(EngineConfig config, const EngineLimits& limits);
 
 }  // namespace vexact
 

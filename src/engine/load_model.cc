@@ -49,6 +49,18 @@ Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpo
   return std::make_shared<const Tokenizer>(std::move(tokenizer));
 }
 
+Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device) {
+  if (device != "cpu" && device != "cuda" && device != "auto") {
+    return InvalidArgument("device: expected cpu, cuda or auto, found \"{}\"", device);
+  }
+  if (device != "cpu") {
+    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend();
+    if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
+    if (device == "cuda") return gpu.error();
+  }
+  return std::shared_ptr<const Backend>(MakeCpuBackend());
+}
+
 std::vector<int32_t> StopTokenIds(const ModelConfig& config, const Tokenizer* tokenizer) {
   std::vector<int32_t> ids = config.stop_token_ids;
   if (tokenizer != nullptr) {

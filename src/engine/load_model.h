@@ -12,6 +12,10 @@
 
 namespace vexact {
 
+// "cpu"; "cuda": the first GPU, which must be one whose arithmetic is proven; "auto": the GPU if
+// there is one that "cuda" takes, else the CPU. Errors name what was found.
+Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device);
+
 // The tokenizer of an open checkpoint: GGUF's vocabulary, or the directory's tokenizer.json. Null
 // if a directory has none: then requests and answers are token ids.
 Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpoint);

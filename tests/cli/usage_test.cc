@@ -109,7 +109,7 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
 
 TEST(Usage, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
   const std::vector<std::pair<std::string, std::string>> later = {
-      {"--mode", "variant"}, {"--attn-impl", "fa-variant"}, {"--device", "cuda"}};
+      {"--mode", "variant"}, {"--attn-impl", "fa-variant"}};
   for (const auto& [flag, value] : later) {
     const ProgramResult result =
         Vexact({"generate", "--model", TinyModel(), "--prompt", "a", flag, value});
