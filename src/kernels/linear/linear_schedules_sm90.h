@@ -1,0 +1,16 @@
+// The linear kernels of the Hopper backend that are ours. Each takes row-major weights
+// (LinearWeight::rows: rows start at multiples of 16 bytes and hold zeros past `in`).
+#ifndef VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
+#define VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
+
+#include "kernels/linear/linear.h"
+
+namespace vexact {
+
+// Every shape, stride and alignment of x and y. The measure of all other schedules on the device;
+// itself compared with the CPU's reference (linear_test.cc).
+void LinearChainSm90(const LinearArgs& args, Stream& stream);
+
+}  // namespace vexact
+
+#endif  // VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
