@@ -11,6 +11,9 @@ namespace vexact {
 // itself compared with the CPU's reference (linear_test.cc).
 void LinearChainSm90(const LinearArgs& args, Stream& stream);
 
+// Wrong on purpose (LinearFaults): in steps of 8, which round twice as often.
+void LinearStepsOf8Sm90(const LinearArgs& args, Stream& stream);
+
 }  // namespace vexact
 
 #endif  // VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
