@@ -43,6 +43,17 @@ __device__ __forceinline__ float WithBias(const LinearOperands& args, float sum,
   return args.bias == nullptr ? sum : __fadd_rn(sum, FloatFromBf16(args.bias[o]));
 }
 
+__device__ __forceinline__ void StoreOne(const LinearOperands& args, int64_t t, int64_t o,
+                                         float sum) {
+  if (t >= args.x.rows || o >= args.w.rows) return;
+  sum = WithBias(args, sum, o);
+  if (args.y_fp32.data != nullptr) {
+    args.y_fp32[t][o] = sum;
+  } else {
+    args.y[t][o] = Bf16FromFloat(sum);
+  }
+}
+
 // Outputs o and o + 1 of token t, as far as they exist; o is even.
 __device__ __forceinline__ void StorePair(const LinearOperands& args, int64_t t, int64_t o,
                                           float first, float second) {

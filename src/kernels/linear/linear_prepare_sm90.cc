@@ -10,6 +10,9 @@ namespace vexact {
 namespace {
 
 constexpr int kMostAlgorithms = 16;  // asked of the library
+// Blocks of our few-rows kernels worth timing: half of a GPU's 132 SMs to many times all of them.
+constexpr int64_t kFewestBlocks = 64;
+constexpr int64_t kMostBlocks = 2500;
 constexpr uint32_t kFaultyParts = 4;
 constexpr size_t kFaultyWorkspaceBytes = size_t{32} << 20;
 // Copies of the weights that are read in turn: more than the L2 cache (50 MB on an H100, 60 MB on
@@ -88,6 +91,13 @@ Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
     for (const CublasLtAlgorithm& algorithm : matmul->Algorithms(kMostAlgorithms, 0)) {
       if (algorithm.split_k > 1) continue;
       candidates.push_back(OfLibrary(matmul, algorithm));
+    }
+  }
+  if (shape.rows <= kLinearFewRows && shape.problem.in_features % kLinearFewRowsDepth == 0) {
+    for (const LinearKernelSm90& kernel : LinearFewRowsKernelsSm90()) {
+      const int64_t blocks = shape.problem.out_features / kernel.outputs_a_block;
+      if (blocks < kFewestBlocks || blocks > kMostBlocks) continue;
+      candidates.push_back({kernel.name, kernel.run, nullptr, {}, false});
     }
   }
   candidates.push_back({"chain", LinearChainSm90, nullptr, {}, false});
