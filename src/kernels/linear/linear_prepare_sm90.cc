@@ -14,7 +14,6 @@ constexpr int kMostAlgorithms = 16;  // asked of the library
 constexpr int64_t kFewestBlocks = 64;
 constexpr int64_t kMostBlocks = 2500;
 constexpr uint32_t kFaultyParts = 4;
-constexpr size_t kFaultyWorkspaceBytes = size_t{32} << 20;
 // Copies of the weights that are read in turn: more than the L2 cache (50 MB on an H100, 60 MB on
 // an H200) holds.
 constexpr int64_t kRotatedBytes = int64_t{160} << 20;
@@ -48,12 +47,12 @@ LinearSchedule OfLibrary(std::shared_ptr<const CublasLtMatmul> matmul,
 // K split on purpose: an algorithm that the library splits itself, or one that can be made to.
 Result<LinearSchedule> FaultySplit(const std::shared_ptr<const CublasLtMatmul>& matmul) {
   const std::vector<CublasLtAlgorithm> algorithms =
-      matmul->Algorithms(kMostAlgorithms, kFaultyWorkspaceBytes);
+      matmul->Algorithms(kMostAlgorithms, kLinearWorkspaceBytes);
   for (const CublasLtAlgorithm& algorithm : algorithms) {
     Result<CublasLtAlgorithm> split = algorithm.split_k > 1
                                           ? Result<CublasLtAlgorithm>(algorithm)
                                           : matmul->WithSplitK(algorithm, kFaultyParts);
-    if (!split.ok() || split->workspace_bytes > kFaultyWorkspaceBytes) continue;
+    if (!split.ok() || split->workspace_bytes > kLinearWorkspaceBytes) continue;
     LinearSchedule schedule = OfLibrary(matmul, *split);
     schedule.is_faulty = true;
     return schedule;
@@ -141,7 +140,7 @@ Status LinearProver::AllocateAll() {
   VX_RETURN_IF_ERROR(Allocate(OutputBytes(problem_, max_rows_), &reference_));
   VX_RETURN_IF_ERROR(Allocate(OutputBytes(problem_, max_rows_), &y_));
   VX_RETURN_IF_ERROR(Allocate(sizeof(unsigned long long), &differences_));
-  VX_RETURN_IF_ERROR(Allocate(kFaultyWorkspaceBytes, &workspace_));
+  VX_RETURN_IF_ERROR(Allocate(kLinearWorkspaceBytes, &workspace_));
   for (int64_t copy = 0; copy < copies; ++copy) {
     bf16* rows = static_cast<bf16*>(weights_.get()) + copy * problem_.out_features * stride_;
     copies_.push_back(
@@ -179,6 +178,11 @@ LinearArgs LinearProver::Args(int64_t rows, int weight_copy, void* y) const {
   return args;
 }
 
+CublasLtWorkspace LinearProver::WorkspaceOf(const LinearSchedule& schedule) const {
+  if (!schedule.is_faulty) return {};
+  return {workspace_.get(), kLinearWorkspaceBytes};
+}
+
 // Enough calls for about 80 us at 4 TB/s and 600 TFLOP/s, so that a graph's own time is small
 // against them.
 int LinearProver::CallsToTime(int64_t rows) const {
@@ -190,7 +194,7 @@ int LinearProver::CallsToTime(int64_t rows) const {
 
 Result<std::optional<double>> LinearProver::Time(const LinearSchedule& schedule, int64_t rows) {
   const int calls = CallsToTime(rows);
-  const CublasLtWorkspace workspace;
+  const CublasLtWorkspace workspace = WorkspaceOf(schedule);
   VX_RETURN_IF_ERROR(CudaStatus(cudaStreamBeginCapture(stream_.cuda, cudaStreamCaptureModeRelaxed),
                                 "starting a graph"));
   bool runs = true;
@@ -241,10 +245,8 @@ Result<std::optional<uint64_t>> LinearProver::CountDifferences(const LinearSched
   auto* differences = static_cast<unsigned long long*>(differences_.get());
   VX_RETURN_IF_ERROR(
       CudaStatus(cudaMemsetAsync(differences, 0, sizeof(*differences), stream_.cuda), "a proof"));
-  const CublasLtWorkspace workspace = {workspace_.get(), kFaultyWorkspaceBytes};
   const LinearArgs found = Args(rows, 0, y_.get());
-  if (!RunLinearSchedule(schedule, found, schedule.is_faulty ? workspace : CublasLtWorkspace(),
-                         stream_)) {
+  if (!RunLinearSchedule(schedule, found, WorkspaceOf(schedule), stream_)) {
     return std::optional<uint64_t>();
   }
   const LinearArgs expected = Args(rows, 0, reference_.get());

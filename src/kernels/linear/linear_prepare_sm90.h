@@ -23,6 +23,8 @@ struct LinearSchedule {
   bool is_faulty = false;  // wrong on purpose (LinearFaults): refusing it is no error
 };
 
+inline constexpr size_t kLinearWorkspaceBytes = size_t{32} << 20;
+
 // False if the library refuses. `workspace` is for faulty schedules alone: canonical ones need
 // none, so calls on several streams share nothing.
 bool RunLinearSchedule(const LinearSchedule& schedule, const LinearArgs& args,
@@ -54,6 +56,7 @@ class LinearProver {
   Status AllocateAll();
   Status ComputeReference();
   LinearArgs Args(int64_t rows, int weight_copy, void* y) const;
+  CublasLtWorkspace WorkspaceOf(const LinearSchedule& schedule) const;
   int CallsToTime(int64_t rows) const;
 
   LinearProblem problem_;
