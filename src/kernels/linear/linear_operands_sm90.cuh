@@ -1,0 +1,86 @@
+// What a linear kernel of this backend is given, and how it writes an output.
+#ifndef VEXACT_KERNELS_LINEAR_LINEAR_OPERANDS_SM90_CUH_
+#define VEXACT_KERNELS_LINEAR_LINEAR_OPERANDS_SM90_CUH_
+
+#include "base/check.h"
+#include "kernels/linear/linear.h"
+#include "kernels/sm90/arithmetic.cuh"
+
+namespace vexact::sm90 {
+
+struct LinearOperands {
+  Rows<const bf16> x;  // [tokens, in], rows may start at any multiple of 2 bytes
+  Rows<const bf16> w;  // [out, in], rows start at multiples of 16 bytes
+  const bf16* bias;    // [out], or none
+  Rows<bf16> y;        // [tokens, out]; exactly one of y and y_fp32 has data
+  Rows<float> y_fp32;  // [tokens, out]
+  bool y_in_pairs;     // two neighbouring outputs from an even one are one aligned word of y
+};
+
+inline bool IsAligned(const void* pointer, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+}
+
+// The rows of x can be copied 16 bytes at a time.
+inline bool HasAlignedRows(Rows<const bf16> x) {
+  return IsAligned(x.data, 16) && x.stride % 8 == 0;
+}
+
+inline LinearOperands MakeLinearOperands(const LinearArgs& args) {
+  const LinearWeight& weight = *args.weight;
+  const bool to_fp32 = args.y_fp32.data != nullptr;
+  VX_CHECK(to_fp32 != (args.y.data != nullptr), "exactly one of y and y_fp32");
+  VX_CHECK(args.x.cols == weight.in_features, "x.cols == in_features");
+  VX_CHECK((to_fp32 ? args.y_fp32.rows : args.y.rows) == args.x.rows, "as many rows as x");
+  VX_CHECK((to_fp32 ? args.y_fp32.cols : args.y.cols) == weight.out_features, "out_features");
+  VX_CHECK(HasAlignedRows(weight.rows), "a weight of this backend: rows of 16-byte words");
+  const bool pairs = to_fp32 ? IsAligned(args.y_fp32.data, 8) && args.y_fp32.stride % 2 == 0
+                             : IsAligned(args.y.data, 4) && args.y.stride % 2 == 0;
+  return {args.x, weight.rows, args.bias, args.y, args.y_fp32, pairs};
+}
+
+__device__ __forceinline__ float WithBias(const LinearOperands& args, float sum, int64_t o) {
+  return args.bias == nullptr ? sum : __fadd_rn(sum, FloatFromBf16(args.bias[o]));
+}
+
+__device__ __forceinline__ void StoreOne(const LinearOperands& args, int64_t t, int64_t o,
+                                         float sum) {
+  if (t >= args.x.rows || o >= args.w.rows) return;
+  sum = WithBias(args, sum, o);
+  if (args.y_fp32.data != nullptr) {
+    args.y_fp32[t][o] = sum;
+  } else {
+    args.y[t][o] = Bf16FromFloat(sum);
+  }
+}
+
+// Outputs o and o + 1 of token t, as far as they exist; o is even.
+__device__ __forceinline__ void StorePair(const LinearOperands& args, int64_t t, int64_t o,
+                                          float first, float second) {
+  const int64_t out = args.w.rows;
+  if (t >= args.x.rows || o >= out) return;
+  first = WithBias(args, first, o);
+  const bool has_second = o + 1 < out;
+  if (has_second) second = WithBias(args, second, o + 1);
+  if (args.y_fp32.data != nullptr) {
+    float* y = args.y_fp32[t] + o;
+    if (args.y_in_pairs && has_second) {
+      *reinterpret_cast<float2*>(y) = make_float2(first, second);
+    } else {
+      y[0] = first;
+      if (has_second) y[1] = second;
+    }
+  } else {
+    bf16* y = args.y[t] + o;
+    if (args.y_in_pairs && has_second) {
+      *reinterpret_cast<uint32_t*>(y) = PackBf16(first, second);
+    } else {
+      y[0] = Bf16FromFloat(first);
+      if (has_second) y[1] = Bf16FromFloat(second);
+    }
+  }
+}
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_LINEAR_LINEAR_OPERANDS_SM90_CUH_

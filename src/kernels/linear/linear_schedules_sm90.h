@@ -1,0 +1,33 @@
+// The linear kernels of the Hopper backend that are ours. Each takes row-major weights
+// (LinearWeight::rows: rows start at multiples of 16 bytes and hold zeros past `in`).
+#ifndef VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
+#define VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
+
+#include <span>
+
+#include "kernels/linear/linear.h"
+
+namespace vexact {
+
+// Every shape, stride and alignment of x and y. The measure of all other schedules on the device;
+// itself compared with the CPU's reference (linear_test.cc).
+void LinearChainSm90(const LinearArgs& args, Stream& stream);
+
+// At most kLinearFewRows rows of x at the speed of reading the weights (more rows, or an x without
+// 16-byte rows, go to the chain kernel). Requires: in_features is a multiple of
+// kLinearFewRowsDepth.
+inline constexpr int64_t kLinearFewRows = 64;
+inline constexpr int64_t kLinearFewRowsDepth = 512;
+struct LinearKernelSm90 {
+  const char* name;
+  int outputs_a_block;
+  void (*run)(const LinearArgs& args, Stream& stream);
+};
+std::span<const LinearKernelSm90> LinearFewRowsKernelsSm90();
+
+// Wrong on purpose (LinearFaults): in steps of 8, which round twice as often.
+void LinearStepsOf8Sm90(const LinearArgs& args, Stream& stream);
+
+}  // namespace vexact
+
+#endif  // VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_

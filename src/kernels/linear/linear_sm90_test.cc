@@ -1,0 +1,73 @@
+// What Prepare proves, on a machine with a Hopper GPU. The bits of Run are linear_test.cc's.
+#include "kernels/linear/linear_sm90.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/backend.h"
+
+namespace vexact {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+class LinearSm90Test : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto backend = MakeSm90Backend(0);
+    if (!backend.ok()) GTEST_SKIP() << backend.error().message;
+  }
+};
+
+constexpr LinearProblem kProblems[] = {
+    {1024, 2048, false, false}, {1024, 2048, true, false}, {1024, 2048, false, true}};
+constexpr int64_t kRows[] = {1, 16, 65};
+
+TEST_F(LinearSm90Test, TheProofRefusesStepsOf8) {
+  const auto linear = LinearSm90::Create(0).value();
+  const Status prepared = linear->Prepare(kProblems, kRows, {.steps_of_8 = true});
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+  ASSERT_EQ(linear->Choices().size(), 9);
+  for (const LinearChoice& choice : linear->Choices()) {
+    EXPECT_THAT(choice.refused, Contains("chain of m16n8k8"));
+    EXPECT_THAT(choice.schedule, Not(HasSubstr("m16n8k8")));
+  }
+}
+
+// `down` of Qwen3-1.7B, where the library prefers to split K.
+TEST_F(LinearSm90Test, TheProofRefusesASplitOfK) {
+  constexpr LinearProblem kDown = {2048, 6144, false, false};
+  constexpr int64_t kFewRows[] = {1, 8, 32};
+  const auto linear = LinearSm90::Create(0).value();
+  const Status prepared = linear->Prepare({&kDown, 1}, kFewRows, {.split_k = true});
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message << ", " << linear->library();
+  for (const LinearChoice& choice : linear->Choices()) {
+    EXPECT_THAT(choice.refused, Contains(HasSubstr("split-K")));
+    EXPECT_THAT(choice.schedule, Not(HasSubstr("split-K")));
+  }
+}
+
+TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
+  const auto linear = LinearSm90::Create(0, "/nowhere/libcublasLt.so").value();
+  EXPECT_THAT(linear->library(), HasSubstr("/nowhere/libcublasLt.so"));
+  ASSERT_TRUE(linear->Prepare(kProblems, kRows).ok());
+  for (const LinearChoice& choice : linear->Choices()) {
+    EXPECT_THAT(choice.schedule, Not(HasSubstr("cublasLt")));
+    EXPECT_GT(choice.microseconds, 0);
+  }
+}
+
+TEST_F(LinearSm90Test, OddShapesAreOurs) {
+  constexpr LinearProblem kOdd[] = {
+      {7, 33, true, false}, {1, 1, false, true}, {130, 20, true, true}};
+  const auto linear = LinearSm90::Create(0).value();
+  ASSERT_TRUE(linear->Prepare(kOdd, kRows, {.steps_of_8 = true}).ok());
+  for (const LinearChoice& choice : linear->Choices()) {
+    EXPECT_THAT(choice.schedule, Not(HasSubstr("cublasLt")));
+  }
+}
+
+}  // namespace
+}  // namespace vexact

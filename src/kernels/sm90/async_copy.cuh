@@ -1,0 +1,45 @@
+// Asynchronous copies from global to shared memory: by threads, 16 bytes each (cp.async), and by
+// the copy engine, whole runs of bytes that complete on a barrier (cp.async.bulk).
+#ifndef VEXACT_KERNELS_SM90_ASYNC_COPY_CUH_
+#define VEXACT_KERNELS_SM90_ASYNC_COPY_CUH_
+
+#include <cstdint>
+
+namespace vexact::sm90 {
+
+// Copies the first `valid_bytes` (0 to 16) and writes zeros for the rest; what is not copied is not
+// read. Both addresses are multiples of 16. Past the L1 cache.
+__device__ __forceinline__ void CopyAsync16(uint32_t shared, const void* global,
+                                            uint32_t valid_bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared),
+               "l"(__cvta_generic_to_global(global)), "r"(valid_bytes)
+               : "memory");
+}
+// This thread's copies since the last commit are one group.
+__device__ __forceinline__ void CommitCopies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Returns when at most kPending of this thread's latest groups are still under way.
+template <int kPending>
+__device__ __forceinline__ void WaitCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+// Arrives at the barrier (an arrival that InitBarrier counted) when this thread's copies so far
+// have landed.
+__device__ __forceinline__ void ArriveAfterCopies(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
+// Addresses and `bytes` are multiples of 16. The bytes count at `barrier` (ArriveExpectBytes).
+__device__ __forceinline__ void CopyBulk(uint32_t shared, const void* global, uint32_t bytes,
+                                         uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
+          "r"(shared),
+      "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(barrier)
+      : "memory");
+}
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_SM90_ASYNC_COPY_CUH_

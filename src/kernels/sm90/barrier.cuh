@@ -1,0 +1,54 @@
+// mbarrier: what asynchronous copies into shared memory complete on, and what hands a stage back to
+// the warp that fills it. A barrier is 8 bytes of shared memory, named here by its address in the
+// shared window (SharedAddress in mma.cuh).
+//
+// A phase ends when `arrivals` threads have arrived and all expected bytes have landed. Waiting
+// for parity p returns once the phase of parity p has ended; the first phase has parity 0, so a
+// wait for parity 1 on a fresh barrier returns at once.
+#ifndef VEXACT_KERNELS_SM90_BARRIER_CUH_
+#define VEXACT_KERNELS_SM90_BARRIER_CUH_
+
+#include <cstdint>
+
+namespace vexact::sm90 {
+
+// By one thread; then FenceBarrierInit by the same thread and __syncthreads by all.
+__device__ __forceinline__ void InitBarrier(uint32_t barrier, uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+// Makes initialised barriers visible to the copy engine and to the other blocks of a cluster.
+__device__ __forceinline__ void FenceBarrierInit() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ __forceinline__ void Arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+// One arrival, and the phase also waits for `bytes` more of asynchronous copies.
+__device__ __forceinline__ void ArriveExpectBytes(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+
+// The hardware suspends the thread for a while at each try.
+__device__ __forceinline__ void WaitBarrier(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "retry:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@!done bra retry;\n"
+      "}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// Orders this thread's ordinary stores to shared memory before what the tensor cores (wgmma) and
+// the copy engine do after the next barrier.
+__device__ __forceinline__ void FenceAsyncProxy() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_SM90_BARRIER_CUH_
