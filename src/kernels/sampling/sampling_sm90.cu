@@ -18,7 +18,7 @@ namespace vexact {
 namespace {
 
 constexpr int kPlainThreads = 256;
-constexpr int kSampleThreads = 1024;  // one CTA reads a row's 600 KB: as many loads as an SM takes
+constexpr int kSampleThreads = 512;
 constexpr int kEditThreads = 256;
 
 // An infinity that bias or penalties made of an allowed logit; -inf itself marks a dropped id.
@@ -342,12 +342,12 @@ __device__ SampleOutcome SampleChanged(const SampleArgs& args, const SampleScrat
 
 __global__ void __launch_bounds__(kSampleThreads)
     SampleKernel(SampleArgs args, SampleScratch scratch) {
-  extern __shared__ SampleShared shared[];
+  __shared__ SampleShared shared;
   const int64_t n = blockIdx.x;
   const SampleRow& row = args.rows[n];
   const bool is_raw = HasLogitFault(args, row) || !IsChanged(row, args.logits.cols);
-  const SampleOutcome outcome =
-      is_raw ? SampleUnchanged<kSampleThreads>(args, row) : SampleChanged(args, scratch, n, shared);
+  const SampleOutcome outcome = is_raw ? SampleUnchanged<kSampleThreads>(args, row)
+                                       : SampleChanged(args, scratch, n, &shared);
   if (threadIdx.x == 0) Report(args, n, outcome);
 }
 
@@ -373,8 +373,7 @@ void SampleSm90(const SampleArgs& args, Stream& stream) {
   sm90::Launch(PenaliseKernel, rows, kEditThreads, 0, stream, args, scratch);
   sm90::Launch(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)), sm90::kScanThreads, 0,
                stream, args, scratch);
-  sm90::AllowSharedBytes(SampleKernel, sizeof(SampleShared));
-  sm90::Launch(SampleKernel, rows, kSampleThreads, sizeof(SampleShared), stream, args, scratch);
+  sm90::Launch(SampleKernel, rows, kSampleThreads, 0, stream, args, scratch);
 }
 
 }  // namespace vexact

@@ -163,7 +163,7 @@ class Selector {
   template <typename Visit>
   __device__ void VisitFrom(TokenOrder from, Visit visit) {
     constexpr int kWarps = kThreads / kWarp;
-    constexpr int kBatch = 2;  // blocks under way
+    constexpr int kBatch = 4;  // blocks under way
     const auto from_key = static_cast<uint32_t>(from >> kOrderIdBits);
     __syncthreads();
     if (threadIdx.x == 0) shared_.num_active = 0;
