@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/sampling/sampling.h"
+#include "support/backends.h"
 
 namespace vexact {
 
@@ -19,33 +20,49 @@ struct SampleImplementation {
 };
 
 inline std::vector<SampleImplementation> SampleImplementations() {
-  std::vector<SampleImplementation> all = {{"reference", SumLogitsReference, SampleReference}};
-  for (const CpuTarget target : SupportedCpuTargets()) {
-    all.push_back({std::string(CpuTargetName(target)),
-                   [target](const SumLogitsArgs& a, Stream& s) { SumLogitsCpu(target, a, s); },
-                   [target](const SampleArgs& a, Stream& s) { SampleCpu(target, a, s); }});
+  std::vector<SampleImplementation> all;  // the reference first
+  for (const auto& [name, backend] : AllBackends()) {
+    all.push_back({name, [backend](const SumLogitsArgs& a, Stream& s) { backend->SumLogits(a, s); },
+                   [backend](const SampleArgs& a, Stream& s) { backend->Sample(a, s); }});
   }
   return all;
 }
 
-// What a call of Sample leaves behind, its rows without a fault in the raw logits.
+// For many thousands of calls: no device's latency.
+inline SampleImplementation FastestOnTheCpu() {
+  const CpuTarget target = SupportedCpuTargets().back();
+  return {std::string(CpuTargetName(target)),
+          [target](const SumLogitsArgs& a, Stream& s) { SumLogitsCpu(target, a, s); },
+          [target](const SampleArgs& a, Stream& s) { SampleCpu(target, a, s); }};
+}
+
+// What a call of Sample leaves behind.
 struct Sampled {
   std::vector<float> logits;
   std::vector<LogitSums> sums;
   std::vector<float> block_max;
   std::vector<uint64_t> block_sums;
   std::vector<SampleOutcome> outcomes;
+  std::vector<int32_t> drawn;          // [rows of logits]; kNotWritten where nothing was
+  std::vector<int32_t> newest_tokens;  // [kSamplerSlots]; likewise
 };
+inline constexpr int32_t kNotWritten = -7;
+inline constexpr int64_t kSamplerSlots = 16;
 
 inline Sampled Sample(const SampleImplementation& implementation, std::vector<float> logits,
-                      int64_t vocab, const std::vector<SampleRow>& rows, int threads = 1) {
+                      int64_t vocab, const std::vector<SampleRow>& rows, int threads = 1,
+                      bool all_plain = false) {
   ThreadPool pool(threads);
   Stream stream{&pool};
   const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
   const int64_t blocks = NumVocabBlocks(vocab);
-  Sampled out{std::move(logits), std::vector<LogitSums>(num_rows),
-              std::vector<float>(num_rows * blocks), std::vector<uint64_t>(num_rows * blocks),
-              std::vector<SampleOutcome>(rows.size())};
+  Sampled out{std::move(logits),
+              std::vector<LogitSums>(num_rows),
+              std::vector<float>(num_rows * blocks),
+              std::vector<uint64_t>(num_rows * blocks),
+              std::vector<SampleOutcome>(rows.size()),
+              std::vector<int32_t>(num_rows, kNotWritten),
+              std::vector<int32_t>(kSamplerSlots, kNotWritten)};
   const Rows<float> view(out.logits.data(), num_rows, vocab);
   const Rows<float> block_max(out.block_max.data(), num_rows, blocks);
   const Rows<uint64_t> block_sums(out.block_sums.data(), num_rows, blocks);
@@ -61,7 +78,10 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
                          .block_sums = block_sums,
                          .num_rows = static_cast<int64_t>(rows.size()),
                          .rows = rows.data(),
-                         .outcomes = out.outcomes.data()},
+                         .outcomes = out.outcomes.data(),
+                         .drawn = out.drawn.data(),
+                         .newest_tokens = out.newest_tokens.data(),
+                         .all_plain = all_plain},
                         stream);
   return out;
 }

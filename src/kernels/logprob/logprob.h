@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "kernels/simd/cpu_target.h"
+#include "numerics/host_device.h"
 #include "tensor/rows.h"
 #include "tensor/stream.h"
 
@@ -20,7 +21,7 @@ inline constexpr int64_t kMaxVocab = 1 << 18;  // above, S could overflow
 inline constexpr float kLogitLimit = 0x1p22f;  // a logit of this magnitude or more is a fault
 inline constexpr float kDropped = -std::numeric_limits<float>::infinity();  // not a candidate
 
-inline int64_t NumVocabBlocks(int64_t vocab_size) {
+VX_HOST_DEVICE inline int64_t NumVocabBlocks(int64_t vocab_size) {
   return (vocab_size + kVocabBlock - 1) / kVocabBlock;
 }
 

@@ -28,9 +28,11 @@ LogprobAnswer Answer(CpuTarget target, const LogprobArgs& args, const LogprobQue
   const LogitSums& sums = args.sums[query.row];
   const ScannedRow row{args.logits[query.row], args.block_max[query.row], args.logits.cols};
   LogprobAnswer answer;
-  answer.logprob = LogprobOf(row.y[query.id], sums.exponent, sums.sum);
+  const int32_t id = query.id >= 0 ? query.id : args.drawn[query.row];
+  if (sums.argmax < 0 || id < 0) return answer;
+  answer.logprob = LogprobOf(row.y[id], sums.exponent, sums.sum);
   if (query.num_top < 0) return answer;
-  answer.rank = RankOf(target, row, query.id);
+  answer.rank = RankOf(target, row, id);
   if (query.num_top == 0) return answer;
   std::vector<Candidate> top = SelectCandidates(target, row, LeastOfTop(row, query.num_top));
   if (static_cast<int64_t>(top.size()) > query.num_top) {
@@ -41,9 +43,9 @@ LogprobAnswer Answer(CpuTarget target, const LogprobArgs& args, const LogprobQue
             [](const Candidate& a, const Candidate& b) { return a.key < b.key; });
   answer.num_top = static_cast<int32_t>(top.size());
   for (int32_t n = 0; n < answer.num_top; ++n) {
-    const int32_t id = IdOfKey(top[n].key);
-    args.top_ids[query.top_offset + n] = id;
-    args.top_logprobs[query.top_offset + n] = LogprobOf(row.y[id], sums.exponent, sums.sum);
+    const int32_t top_id = IdOfKey(top[n].key);
+    args.top_ids[query.top_offset + n] = top_id;
+    args.top_logprobs[query.top_offset + n] = LogprobOf(row.y[top_id], sums.exponent, sums.sum);
   }
   return answer;
 }

@@ -22,6 +22,7 @@ void SumRow(const float* z, int64_t vocab, bool has_dropped, LogitSums* sums, fl
   for (int64_t i = 0; i < vocab; ++i) {
     if (IsFault(z[i], has_dropped)) {
       sums->fault_id = static_cast<int32_t>(i);
+      sums->fault_value = z[i];
       return;
     }
   }
@@ -47,12 +48,14 @@ void SumRow(const float* z, int64_t vocab, bool has_dropped, LogitSums* sums, fl
 void Answer(const float* z, int64_t vocab, const LogitSums& sums, const LogprobQuery& query,
             const LogprobArgs& args, LogprobAnswer* answer) {
   *answer = LogprobAnswer{};
-  answer->logprob = LogprobOf(z[query.id], sums.exponent, sums.sum);
+  const int32_t id = query.id >= 0 ? query.id : args.drawn[query.row];
+  if (sums.argmax < 0 || id < 0) return;
+  answer->logprob = LogprobOf(z[id], sums.exponent, sums.sum);
   if (query.num_top < 0) return;
   std::vector<int32_t> order(vocab);
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [z](int32_t a, int32_t b) { return z[a] > z[b]; });
-  const auto place = std::find(order.begin(), order.end(), query.id);
+  const auto place = std::find(order.begin(), order.end(), id);
   answer->rank = static_cast<int32_t>(place - order.begin()) + 1;
   for (int32_t n = 0; n < query.num_top && z[order[n]] != kDropped; ++n) {
     args.top_ids[query.top_offset + n] = order[n];

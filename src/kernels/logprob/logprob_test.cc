@@ -15,6 +15,7 @@
 #include "kernels/logprob/logprob_value.h"
 #include "kernels/logprob/row_scan_cpu.h"
 #include "numerics/words.h"
+#include "support/backends.h"
 #include "support/oracle.h"
 #include "support/test_scale.h"
 
@@ -31,11 +32,10 @@ struct Implementation {
 };
 
 std::vector<Implementation> Implementations() {
-  std::vector<Implementation> all = {{"reference", SumLogitsReference, LogprobReference}};
-  for (const CpuTarget target : SupportedCpuTargets()) {
-    all.push_back({std::string(CpuTargetName(target)),
-                   [target](const SumLogitsArgs& a, Stream& s) { SumLogitsCpu(target, a, s); },
-                   [target](const LogprobArgs& a, Stream& s) { LogprobCpu(target, a, s); }});
+  std::vector<Implementation> all;  // the reference first
+  for (const auto& [name, backend] : AllBackends()) {
+    all.push_back({name, [backend](const SumLogitsArgs& a, Stream& s) { backend->SumLogits(a, s); },
+                   [backend](const LogprobArgs& a, Stream& s) { backend->Logprob(a, s); }});
   }
   return all;
 }
@@ -72,6 +72,7 @@ void ExpectSameSums(const LogitSums& a, const LogitSums& b) {
   EXPECT_EQ(a.exponent, b.exponent);
   EXPECT_EQ(a.argmax, b.argmax);
   EXPECT_EQ(a.fault_id, b.fault_id);
+  EXPECT_EQ(CanonicalWord(a.fault_value), CanonicalWord(b.fault_value));
   EXPECT_EQ(CanonicalWord(a.max), CanonicalWord(b.max));
 }
 
@@ -96,7 +97,7 @@ struct Answers {
 };
 
 Answers Ask(const Implementation& implementation, Rows<const float> logits, const Summed& summed,
-            const std::vector<LogprobQuery>& queries) {
+            const std::vector<LogprobQuery>& queries, const int32_t* drawn = nullptr) {
   ThreadPool pool(1);
   Stream stream{&pool};
   size_t num_top = 0;
@@ -111,6 +112,7 @@ Answers Ask(const Implementation& implementation, Rows<const float> logits, cons
        .block_max = {summed.block_max.data(), logits.rows, NumVocabBlocks(logits.cols)},
        .num_queries = static_cast<int64_t>(queries.size()),
        .queries = queries.data(),
+       .drawn = drawn,
        .answers = out.answers.data(),
        .top_ids = out.top_ids.data(),
        .top_logprobs = out.top_logprobs.data()},
@@ -323,7 +325,7 @@ TEST(Logprob, TheLowestFaultIsNamed) {
         z[id] = bad;
         z[256] = bad;
         const Summed summed = SumOne(implementation, z);
-        ExpectSameSums(summed.sums[0], {.fault_id = id});
+        ExpectSameSums(summed.sums[0], {.fault_id = id, .fault_value = bad});
         const bool is_dropped = bad == -kInfinity;
         EXPECT_EQ(SumOne(implementation, z, true).sums[0].fault_id, is_dropped ? -1 : id);
       }
@@ -338,6 +340,42 @@ TEST(Logprob, ARowOfNothingHasNoSum) {
     const Summed summed = SumOne(implementation, std::vector<float>(300, kDropped), true);
     ExpectSameSums(summed.sums[0], LogitSums{});
     EXPECT_EQ(summed.block_sums, std::vector<uint64_t>(3, 0));
+  }
+}
+
+TEST(Logprob, AQueryWithoutAnIdIsThatOfTheDrawnToken) {
+  std::mt19937 random(14);
+  const std::vector<float> z = RandomRow(random, 2 * 300, 3.0f);
+  const Rows<const float> logits(z.data(), 2, 300);
+  const std::vector<int32_t> drawn = {17, 299};
+  for (const Implementation& implementation : Implementations()) {
+    SCOPED_TRACE(implementation.name);
+    const Summed summed = Sum(implementation, logits, false);
+    ExpectSame(
+        Ask(implementation, logits, summed, {{1, -1, 3, 0}, {0, -1, 0, 3}, {0, -1, -1, 3}},
+            drawn.data()),
+        Ask(implementation, logits, summed, {{1, 299, 3, 0}, {0, 17, 0, 3}, {0, 17, -1, 3}}));
+  }
+}
+
+TEST(Logprob, RowsThatDrewNothingOrHaveAFaultKeepDefaultAnswers) {
+  std::mt19937 random(15);
+  std::vector<float> z = RandomRow(random, 3 * 200, 3.0f);
+  z[150] = kNan;
+  std::fill(z.begin() + 200, z.begin() + 400, kDropped);
+  const Rows<const float> logits(z.data(), 3, 200);
+  const std::vector<int32_t> drawn = {-1, -1, -1};
+  for (const Implementation& implementation : Implementations()) {
+    SCOPED_TRACE(implementation.name);
+    const Summed summed = Sum(implementation, logits, true);
+    const Answers answers = Ask(implementation, logits, summed,
+                                {{0, 3, 2, 0}, {1, 3, 2, 2}, {2, -1, 2, 4}}, drawn.data());
+    for (const LogprobAnswer& answer : answers.answers) {
+      EXPECT_EQ(answer.logprob, 0.0f);
+      EXPECT_EQ(answer.rank, 0);
+      EXPECT_EQ(answer.num_top, 0);
+    }
+    EXPECT_EQ(answers.top_ids, std::vector<int32_t>(6, -7));
   }
 }
 

@@ -97,6 +97,7 @@ void SumRowOf(const float* z, int64_t vocab, bool has_dropped, const RowSums& ou
       if (fault >= 0) {
         *out.sums = LogitSums{};
         out.sums->fault_id = fault;
+        out.sums->fault_value = z[fault];
         return;
       }
     }

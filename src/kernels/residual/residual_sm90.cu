@@ -1,25 +1,35 @@
 #include "base/check.h"
 #include "kernels/residual/residual.h"
-#include "kernels/sm90/arithmetic.cuh"
-#include "kernels/sm90/launch.cuh"
+#include "kernels/sm90/chunks.cuh"
 
 namespace vexact {
 namespace {
 
-// One thread, one element: rows may start anywhere and `cols` may be odd.
+template <int kWidth>
 __global__ void ResidualKernel(ResidualArgs args) {
-  const int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x;
-  if (i >= args.y.rows * args.y.cols) return;
-  const int64_t t = i / args.y.cols;
-  const int64_t c = i % args.y.cols;
-  args.y[t][c] = Bf16FromFloat(__fadd_rn(FloatFromBf16(args.a[t][c]), FloatFromBf16(args.b[t][c])));
+  sm90::ForEachChunk(args.y.rows, args.y.cols / kWidth, [&](int64_t t, int64_t chunk) {
+    auto a = sm90::LoadChunk<kWidth>(args.a[t] + chunk * kWidth);
+    const auto b = sm90::LoadChunk<kWidth>(args.b[t] + chunk * kWidth);
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) a.values[i] = __fadd_rn(a.values[i], b.values[i]);
+    sm90::StoreChunk(args.y[t] + chunk * kWidth, a);
+  });
+}
+
+template <int kWidth>
+void Run(const ResidualArgs& args, const Stream& stream) {
+  const auto [grid, threads] = sm90::GridOfChunks(args.y.rows, args.y.cols / kWidth);
+  sm90::Launch(ResidualKernel<kWidth>, grid, threads, 0, stream, args);
 }
 
 }  // namespace
 
 void ResidualSm90(const ResidualArgs& args, Stream& stream) {
-  const int64_t elements = args.y.rows * args.y.cols;
-  sm90::Launch(ResidualKernel, static_cast<unsigned>((elements + 255) / 256), 256, 0, stream, args);
+  VX_CHECK(args.b.rows == args.a.rows && args.b.cols == args.a.cols, "b like a");
+  VX_CHECK(args.y.rows == args.a.rows && args.y.cols == args.a.cols, "y like a");
+  const bool wide = args.y.cols % sm90::kWideChunk == 0 && sm90::IsWide(args.a) &&
+                    sm90::IsWide(args.b) && sm90::IsWide(args.y);
+  wide ? Run<sm90::kWideChunk>(args, stream) : Run<1>(args, stream);
 }
 
 }  // namespace vexact

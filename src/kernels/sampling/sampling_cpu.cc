@@ -252,6 +252,8 @@ SampleOutcome SampleUnchanged(const SampleRow& row, const SampleArgs& args) {
 
 SampleOutcome SampleOne(CpuTarget target, const SampleRow& row, const SampleArgs& args,
                         Scratch* scratch) {
+  const LogitSums& raw = args.sums[row.row];
+  if (raw.fault_id >= 0) return {-1, SampleFault::kLogits, raw.fault_id, raw.fault_value};
   const int64_t vocab = args.logits.cols;
   const bool filters = !row.greedy && HasFilters(row, vocab);
   const float factor = row.greedy ? 1.0f : row.inverse_temperature;
@@ -307,7 +309,13 @@ void SampleCpu(CpuTarget target, const SampleArgs& args, Stream& stream) {
   stream.pool->ParallelFor(lanes, [&](int64_t) {
     Scratch scratch(args.logits.cols);
     for (int64_t n = next++; n < args.num_rows; n = next++) {
-      args.outcomes[n] = SampleOne(target, args.rows[n], args, &scratch);
+      const SampleRow& row = args.rows[n];
+      const SampleOutcome outcome = SampleOne(target, row, args, &scratch);
+      args.outcomes[n] = outcome;
+      if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
+      if (args.newest_tokens != nullptr && outcome.token >= 0) {
+        args.newest_tokens[row.slot] = outcome.token;
+      }
     }
   });
 }

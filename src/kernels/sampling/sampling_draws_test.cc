@@ -94,7 +94,7 @@ TEST(Sampling, DrawsFollowTheExactDistributionOfEachFilter) {
   cases["min-p"].log_min_p = -3.0f;
   cases["all"] = {
       .inverse_temperature = 0.7f, .log_min_p = -4.0f, .top_k = 40, .top_p = 0xe0000000};
-  const SampleImplementation fastest = SampleImplementations().back();
+  const SampleImplementation fastest = FastestOnTheCpu();
   for (auto& [name, row] : cases) {
     SCOPED_TRACE(name);
     std::vector<int64_t> counts(z.size());
@@ -109,7 +109,7 @@ TEST(Sampling, DrawsFollowTheExactDistributionOfEachFilter) {
 
 // A row of eight equal values: each token has a probability of 1/8 exactly.
 int32_t DrawOfEight(uint64_t seed, uint32_t position, uint32_t sample_index) {
-  static const SampleImplementation kFastest = SampleImplementations().back();
+  static const SampleImplementation kFastest = FastestOnTheCpu();
   SampleRow row;
   row.seed = seed;
   row.position = position;
@@ -150,7 +150,7 @@ TEST(Sampling, DrawsOfNeighbouringSeedsPositionsAndSamplesAreIndependent) {
 // The generator's words choose the block and the token apart: with many blocks, both must be even.
 TEST(Sampling, DrawsAreEvenOverManyBlocks) {
   const int draws = ScaledCases(100000);
-  const SampleImplementation fastest = SampleImplementations().back();
+  const SampleImplementation fastest = FastestOnTheCpu();
   const std::vector<float> z(1000, -2.5f);
   std::vector<int64_t> counts(z.size());
   SampleRow row;

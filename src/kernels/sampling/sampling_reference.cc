@@ -131,6 +131,8 @@ SampleOutcome CheckValues(const Candidates& c) {
 SampleOutcome SampleOne(const SampleRow& row, const SampleArgs& args, Stream& stream) {
   const int64_t vocab = args.logits.cols;
   float* const logits = args.logits[row.row];
+  const LogitSums& raw = args.sums[row.row];
+  if (raw.fault_id >= 0) return {-1, SampleFault::kLogits, raw.fault_id, raw.fault_value};
   Candidates c{std::vector<float>(logits, logits + vocab), std::vector<bool>(vocab, true)};
   Forbid(row, &c);
   Penalise(row, &c);
@@ -173,7 +175,13 @@ SampleOutcome SampleOne(const SampleRow& row, const SampleArgs& args, Stream& st
 
 void SampleReference(const SampleArgs& args, Stream& stream) {
   for (int64_t n = 0; n < args.num_rows; ++n) {
-    args.outcomes[n] = SampleOne(args.rows[n], args, stream);
+    const SampleRow& row = args.rows[n];
+    const SampleOutcome outcome = SampleOne(row, args, stream);
+    args.outcomes[n] = outcome;
+    if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
+    if (args.newest_tokens != nullptr && outcome.token >= 0) {
+      args.newest_tokens[row.slot] = outcome.token;
+    }
   }
 }
 

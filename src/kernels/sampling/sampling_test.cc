@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -37,6 +38,8 @@ void ExpectSame(const Sampled& a, const Sampled& b) {
     EXPECT_EQ(a.sums[r].argmax, b.sums[r].argmax);
   }
   EXPECT_EQ(a.block_sums, b.block_sums);
+  EXPECT_EQ(a.drawn, b.drawn);
+  EXPECT_EQ(a.newest_tokens, b.newest_tokens);
 }
 
 // The arrays that a SampleRow points into.
@@ -176,6 +179,7 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
     for (int32_t r = 0; r < num_rows; ++r) {
       owned[r] = RandomSampleRow(vocab);
       owned[r].row.row = r;
+      owned[r].row.slot = 7 - r;
       rows.push_back(owned[r].View());
     }
     Sampled expected = Sample(all[0], z, vocab, rows);
@@ -248,6 +252,64 @@ TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
         ASSERT_EQ(CanonicalWord(alone.logits[i]), CanonicalWord(together.logits[r * kVocab + i]));
       }
     }
+  }
+}
+
+TEST(Sampling, PlainRowsDrawTheSameWhenTheyArePromisedToBePlain) {
+  std::mt19937 random(32);
+  constexpr int32_t kRows = 6;
+  for (const int64_t vocab : {int64_t{1}, int64_t{129}, int64_t{5000}}) {
+    const std::vector<float> z = RandomRow(random, kRows * vocab, 4.0f);
+    std::vector<SampleRow> rows(kRows);
+    for (int32_t r = 0; r < kRows; ++r) {
+      rows[r].row = kRows - 1 - r;
+      rows[r].slot = r;
+      rows[r].greedy = r % 3 == 0;
+      rows[r].draws = r != 4;
+      rows[r].position = random();
+      rows[r].seed = random();
+    }
+    const Sampled expected = Sample(SampleImplementations()[0], z, vocab, rows);
+    for (const SampleImplementation& implementation : SampleImplementations()) {
+      SCOPED_TRACE(implementation.name);
+      ExpectSame(Sample(implementation, z, vocab, rows, 2, /*all_plain=*/true), expected);
+    }
+  }
+}
+
+TEST(Sampling, DrawnTokensGoToTheirRowsAndSlotsAndFaultyRowsToNone) {
+  std::vector<float> z = {1.0f, 9.0f, 0.0f,
+                          2.0f, 1.0f,  // drawn: 1
+                          1.0f, 9.0f, -std::numeric_limits<float>::infinity(),
+                          1.0f, 1.0f, 1.0f,
+                          1.0f, 1.0f, 1.0f,
+                          9.0f,  // does not draw
+                          1.0f, 1.0f, 1.0f,
+                          1.0f, 1.0f,  // nothing allowed
+                          9.0f, 9.0f, 1.0f,
+                          1.0f, 1.0f};  // no row of Sample's
+  const uint32_t nothing = 0;
+  std::vector<SampleRow> rows(4);
+  for (int32_t n = 0; n < 4; ++n) {
+    rows[n].row = n;
+    rows[n].slot = 2 * n + 1;
+    rows[n].greedy = true;
+  }
+  rows[2].draws = false;
+  rows[3].allowed = &nothing;
+  for (const SampleImplementation& implementation : SampleImplementations()) {
+    SCOPED_TRACE(implementation.name);
+    const Sampled sampled = Sample(implementation, z, 5, rows);
+    EXPECT_EQ(sampled.drawn, (std::vector<int32_t>{1, -1, -1, -1, kNotWritten}));
+    std::vector<int32_t> newest(kSamplerSlots, kNotWritten);
+    newest[1] = 1;
+    EXPECT_EQ(sampled.newest_tokens, newest);
+    EXPECT_EQ(sampled.outcomes[0].token, 1);
+    EXPECT_EQ(sampled.outcomes[1].fault, SampleFault::kLogits);
+    EXPECT_EQ(sampled.outcomes[1].fault_id, 2);
+    EXPECT_EQ(sampled.outcomes[1].fault_value, -std::numeric_limits<float>::infinity());
+    EXPECT_EQ(sampled.outcomes[2].fault, SampleFault::kNone);
+    EXPECT_EQ(sampled.outcomes[3].fault, SampleFault::kNothingAllowed);
   }
 }
 
