@@ -109,7 +109,7 @@ Result<std::unique_ptr<Backend>> MakeSm90Backend() {
         "(compute capability {}.{})",
         device.name, device.compute_major, device.compute_minor);
   }
-  VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create());
+  VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0));
   VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
   return std::unique_ptr<Backend>(
       std::make_unique<Sm90Backend>(std::move(linear), std::move(uploader)));

@@ -16,7 +16,7 @@ using testing::Not;
 class LinearSm90Test : public testing::Test {
  protected:
   void SetUp() override {
-    const auto backend = MakeSm90Backend(0);
+    const auto backend = MakeSm90Backend();
     if (!backend.ok()) GTEST_SKIP() << backend.error().message;
   }
 };
