@@ -1,0 +1,140 @@
+// What the attention kernel is launched with, and how it reads queries and writes answers.
+#ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
+#define VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
+
+#include <cstdint>
+
+#include "kernels/attention/attention_plan_sm90.h"
+#include "kernels/attention/attention_tile_sm90.cuh"
+#include "kernels/sm90/async_copy.cuh"
+
+namespace vexact::sm90 {
+
+struct AttentionParameters {
+  Rows<const bf16> q;
+  Rows<bf16> y;
+  bool q_words;  // q's rows are aligned to 4 bytes
+  bool y_words;
+  PagedKv kv;
+  int32_t block_shift;  // log2 of the block size
+  PagedSequences sequences;
+  AttentionPlanView plan;
+  int32_t num_heads;
+  int32_t group;  // query heads of a KV head
+  float scale;    // AttentionScale(head_dim)
+};
+
+// One sequence as a unit sees it.
+struct UnitSequence {
+  const int32_t* blocks;  // block of position p at p >> block_shift
+  int32_t first_row;      // of q and y
+  int32_t tokens;
+  int32_t context;
+
+  // Position of packed row r.
+  __device__ int32_t Position(int32_t token) const { return context - tokens + token; }
+};
+
+__device__ __forceinline__ UnitSequence ReadUnitSequence(const AttentionParameters& p,
+                                                         int32_t sequence) {
+  UnitSequence s;
+  s.blocks = p.sequences.block_tables + p.sequences.block_table_start[sequence];
+  s.first_row = p.sequences.query_start[sequence];
+  s.tokens = p.sequences.query_start[sequence + 1] - s.first_row;
+  s.context = p.sequences.context_len[sequence];
+  return s;
+}
+
+// Element offset of packed row r of a KV head in rows of heads * head_dim of the given stride.
+__device__ __forceinline__ int64_t PackedRowOffset(const AttentionParameters& p,
+                                                   const UnitSequence& s, int32_t kv_head,
+                                                   int32_t r, int32_t head_dim, int64_t stride) {
+  const int32_t token = r / p.group;
+  const int32_t head = kv_head * p.group + r % p.group;
+  return (s.first_row + token) * stride + head * head_dim;
+}
+
+__device__ __forceinline__ uint32_t LoadPair(const bf16* x, bool words) {
+  if (words) return *reinterpret_cast<const uint32_t*>(x);
+  return x[0].bits | static_cast<uint32_t>(x[1].bits) << 16;
+}
+__device__ __forceinline__ void StorePair(bf16* x, uint32_t pair, bool words) {
+  if (words) {
+    *reinterpret_cast<uint32_t*>(x) = pair;
+  } else {
+    x[0].bits = static_cast<uint16_t>(pair);
+    x[1].bits = static_cast<uint16_t>(pair >> 16);
+  }
+}
+
+// The fragments of a warp's rows row0 .. row0 + 15; rows from `end` on are zeros.
+template <int kHeadDim>
+__device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const UnitSequence& s,
+                                            int32_t kv_head, int32_t row0, int32_t end,
+                                            uint32_t (&q)[kHeadDim / 16][4]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int32_t r = row0 + lane / 4 + 8 * half;
+    const bf16* row =
+        p.q.data + PackedRowOffset(p, s, kv_head, min(r, end - 1), kHeadDim, p.q.stride);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+      const bf16* x = row + 16 * k + lane % 4 * 2;
+      q[k][half] = r < end ? LoadPair(x, p.q_words) : 0;
+      q[k][2 + half] = r < end ? LoadPair(x + 8, p.q_words) : 0;
+    }
+  }
+}
+
+// y of rows g and g + 8 of a warp's rows, from the whole fold.
+template <int kHeadDim>
+__device__ __forceinline__ void StoreAnswers(const AttentionParameters& p, const UnitSequence& s,
+                                             int32_t kv_head, int32_t row0, int32_t end,
+                                             const float (&o)[kHeadDim / 8][4],
+                                             const RowSum (&sum)[2]) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int32_t r = row0 + lane / 4 + 8 * half;
+    if (r >= end) continue;
+    const float reciprocal = __frcp_rn(sum[half].l);
+    bf16* row = p.y.data + PackedRowOffset(p, s, kv_head, r, kHeadDim, p.y.stride);
+#pragma unroll
+    for (int j = 0; j < kHeadDim / 8; ++j) {
+      const uint32_t pair = PackBf16(__fmul_rn(o[j][2 * half], reciprocal),
+                                     __fmul_rn(o[j][2 * half + 1], reciprocal));
+      StorePair(row + 8 * j + lane % 4 * 2, pair, p.y_words);
+    }
+  }
+}
+
+// Element offset of `position` of one head of K (part 0) or V (part 1), given its block.
+template <int kHeadDim>
+__device__ __forceinline__ int64_t KvOffset(const AttentionParameters& p, int32_t block, int part,
+                                            int32_t kv_head, int32_t position) {
+  const int64_t head = part * p.kv.num_kv_heads + kv_head;
+  const int32_t slot = position & (static_cast<int32_t>(p.kv.block_size) - 1);
+  return block * p.kv.block_stride + ((head << p.block_shift) + slot) * kHeadDim;
+}
+
+// Values that are not finite become 0 in 16 bytes of shared memory. Of use where a unit's rows do
+// not all see a position: P is 0 there for some, and 0 times what is not finite is NaN.
+__device__ __forceinline__ void ZeroNotFinite(unsigned char* piece) {
+  auto* words = reinterpret_cast<uint4*>(piece);
+  uint4 x = *words;
+  bool changed = false;
+  uint32_t* w[4] = {&x.x, &x.y, &x.z, &x.w};
+#pragma unroll
+  for (uint32_t* word : w) {
+    const uint32_t low = (*word & 0x7f80u) == 0x7f80u ? 0xffffu : 0u;
+    const uint32_t high = (*word & 0x7f800000u) == 0x7f800000u ? 0xffff0000u : 0u;
+    changed |= (low | high) != 0;
+    *word &= ~(low | high);
+  }
+  if (changed) *words = x;
+}
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_

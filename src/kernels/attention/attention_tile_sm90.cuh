@@ -1,0 +1,197 @@
+// One warp's step of attention over a tile of 128 positions: 16 query rows on the 16-row side of
+// mma.sync, positions (then columns of V) on the 8 side. Lane 4 * g + c holds rows g and g + 8.
+//
+// A score fragment's order is tree128's: position bit 0 is a thread's pair, bits 3 to 6 are the
+// fragments of a row, bits 1 and 2 are the lanes of a quad, which come last.
+#ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_TILE_SM90_CUH_
+#define VEXACT_KERNELS_ATTENTION_ATTENTION_TILE_SM90_CUH_
+
+#include <cstdint>
+
+#include "kernels/attention/attention.h"
+#include "kernels/sm90/arithmetic.cuh"
+#include "kernels/sm90/mma.cuh"
+
+namespace vexact::sm90 {
+
+inline constexpr int kChunk = 16;                            // positions: one step of P V
+inline constexpr int kTileChunks = kAttentionTile / kChunk;  // 8
+
+// K or V of 16 positions in shared memory: [16][kHeadDim], the 16-byte pieces of a row permuted so
+// that 8 rows' pieces of one column lie in different banks.
+template <int kHeadDim>
+struct KvChunk {
+  static constexpr int kPieces = kHeadDim / 8;  // of a row
+  static constexpr int kBytes = kChunk * kHeadDim * 2;
+
+  // Byte offset of a piece.
+  __device__ static uint32_t Offset(int row, int piece) {
+    constexpr int kCycle = kPieces < 8 ? kPieces : 8;
+    const int permuted = piece ^ (row / (8 / kCycle) % kCycle);
+    return static_cast<uint32_t>((row * kPieces + permuted) * 16);
+  }
+};
+
+// q[k] is the fragment of columns 16 k; s0 and s1 are the scores of positions 0-7 and 8-15.
+template <int kHeadDim>
+__device__ __forceinline__ void ScoreChunk(float (&s0)[4], float (&s1)[4],
+                                           const uint32_t (&q)[kHeadDim / 16][4], uint32_t keys) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int row = lane / 16 * 8 + lane % 8;
+  const int half = lane / 8 % 2;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) s0[e] = s1[e] = 0.0f;
+#pragma unroll
+  for (int k = 0; k < kHeadDim / 16; ++k) {
+    uint32_t b[4];
+    LoadMatrices(b, keys + KvChunk<kHeadDim>::Offset(row, 2 * k + half));
+    MmaStep(s0, q[k], {b[0], b[1]});
+    MmaStep(s1, q[k], {b[2], b[3]});
+  }
+}
+
+// o[j] (columns 8 j) takes one step with P of 16 positions.
+template <int kHeadDim>
+__device__ __forceinline__ void ValueChunk(float (&o)[kHeadDim / 8][4], const uint32_t (&p)[4],
+                                           uint32_t values) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int row = lane % 16;
+  const int half = lane / 16;
+#pragma unroll
+  for (int j = 0; j < kHeadDim / 16; ++j) {
+    uint32_t b[4];
+    LoadMatricesTransposed(b, values + KvChunk<kHeadDim>::Offset(row, 2 * j + half));
+    MmaStep(o[2 * j], p, {b[0], b[1]});
+    MmaStep(o[2 * j + 1], p, {b[2], b[3]});
+  }
+}
+
+// The reference exponent and the sum of one row, in a segment or folded.
+struct RowSum {
+  float m;
+  float l;
+};
+
+// Row `half` of s (elements 2 half and 2 half + 1 of each fragment) becomes p; positions from
+// `visible` on are 0. Returns what O is multiplied by. A tile of which the row sees nothing leaves
+// everything as it was, and 0 for p.
+template <bool kMasked>
+__device__ __forceinline__ float SoftmaxRow(float (&s)[16][4], int half, int visible, float scale,
+                                            RowSum* sum) {
+  const int column = static_cast<int>(threadIdx.x % 4) * 2;
+  const auto sees = [&](int fragment, int e) {
+    return !kMasked || fragment * 8 + column + e < visible;
+  };
+  float largest = -INFINITY;
+#pragma unroll
+  for (int n = 0; n < 16; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      if (sees(n, e)) largest = fmaxf(largest, s[n][2 * half + e]);  // ignores NaN
+    }
+  }
+  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
+  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
+
+  float m = sum->m;
+  float rescale = 1.0f;
+  if (!kMasked || visible > 0) {
+    m = fmaxf(m, ceilf(__fmul_rn(largest, scale)));
+    rescale = Ex2(__fsub_rn(sum->m, m));  // 0 from m = -inf
+  }
+  float tree[16];
+#pragma unroll
+  for (int n = 0; n < 16; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      float& x = s[n][2 * half + e];
+      const float p = Ex2(__fmaf_rn(x, scale, -m));
+      x = sees(n, e) ? p : 0.0f;
+    }
+    tree[n] = __fadd_rn(s[n][2 * half], s[n][2 * half + 1]);
+  }
+#pragma unroll
+  for (int stride = 1; stride < 16; stride *= 2) {
+#pragma unroll
+    for (int n = 0; n < 16; n += 2 * stride) tree[n] = __fadd_rn(tree[n], tree[n + stride]);
+  }
+  float total = tree[0];
+  total = __fadd_rn(total, __shfl_xor_sync(~0u, total, 1));
+  total = __fadd_rn(total, __shfl_xor_sync(~0u, total, 2));
+  sum->l = __fadd_rn(__fmul_rn(sum->l, rescale), total);
+  sum->m = m;
+  return rescale;
+}
+
+// The warp's 16 rows of one segment in progress.
+template <int kHeadDim>
+struct SegmentState {
+  float o[kHeadDim / 8][4];
+  RowSum sum[2];  // rows g and g + 8
+
+  __device__ __forceinline__ void Clear() {
+#pragma unroll
+    for (auto& fragment : o) {
+#pragma unroll
+      for (float& x : fragment) x = 0.0f;
+    }
+    sum[0] = sum[1] = {-INFINITY, 0.0f};
+  }
+
+  __device__ __forceinline__ void Multiply(float row0, float row1) {
+    if (__all_sync(~0u, row0 == 1.0f && row1 == 1.0f)) return;  // x * 1 is x
+#pragma unroll
+    for (auto& fragment : o) {
+      fragment[0] = __fmul_rn(fragment[0], row0);
+      fragment[1] = __fmul_rn(fragment[1], row0);
+      fragment[2] = __fmul_rn(fragment[2], row1);
+      fragment[3] = __fmul_rn(fragment[3], row1);
+    }
+  }
+
+  // Scores to P (two rows, 16 positions a fragment), with O rescaled for it. visible: how many of
+  // the tile's positions rows g and g + 8 see.
+  __device__ __forceinline__ void Softmax(float (&s)[16][4], int visible0, int visible1,
+                                          float scale, uint32_t (&p)[kTileChunks][4]) {
+    float row0;
+    float row1;
+    if (__all_sync(~0u, min(visible0, visible1) >= kAttentionTile)) {
+      row0 = SoftmaxRow<false>(s, 0, visible0, scale, &sum[0]);
+      row1 = SoftmaxRow<false>(s, 1, visible1, scale, &sum[1]);
+    } else {
+      row0 = SoftmaxRow<true>(s, 0, visible0, scale, &sum[0]);
+      row1 = SoftmaxRow<true>(s, 1, visible1, scale, &sum[1]);
+    }
+    Multiply(row0, row1);
+#pragma unroll
+    for (int i = 0; i < kTileChunks; ++i) {
+      p[i][0] = PackBf16(s[2 * i][0], s[2 * i][1]);
+      p[i][1] = PackBf16(s[2 * i][2], s[2 * i][3]);
+      p[i][2] = PackBf16(s[2 * i + 1][0], s[2 * i + 1][1]);
+      p[i][3] = PackBf16(s[2 * i + 1][2], s[2 * i + 1][3]);
+    }
+  }
+};
+
+// How the next segment joins the fold so far: (fold, next) are what each is multiplied by. From an
+// empty fold (m = -inf, o = l = 0) the result is the segment itself; a segment of which the row
+// sees nothing (`sees` false) leaves the fold as it was.
+struct FoldScales {
+  float fold;
+  float next;
+};
+__device__ __forceinline__ FoldScales FoldRow(const RowSum& next, bool sees, RowSum* fold) {
+  if (!sees) return {1.0f, 0.0f};
+  const float m = fmaxf(fold->m, next.m);
+  const FoldScales scales{Ex2(__fsub_rn(fold->m, m)), Ex2(__fsub_rn(next.m, m))};
+  fold->l = __fmaf_rn(next.l, scales.next, __fmul_rn(fold->l, scales.fold));
+  fold->m = m;
+  return scales;
+}
+__device__ __forceinline__ float FoldValue(float fold, float next, const FoldScales& scales) {
+  return __fmaf_rn(next, scales.next, __fmul_rn(fold, scales.fold));
+}
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_ATTENTION_ATTENTION_TILE_SM90_CUH_
