@@ -59,6 +59,22 @@ TEST(KvWrite, WritesTheSlotsOfItsTokensAndNoOther) {
   }
 }
 
+TEST(KvWrite, ARowWithoutASlotIsWrittenNowhereAndHasNoFault) {
+  std::mt19937 random(3);
+  for (const NamedBackend& b : AllBackends()) {
+    Pool pool(16, 2, 64);
+    Matrix<bf16> k(2, 128);
+    k.Fill(Poison<bf16>());
+    const auto v = RandomMatrix(random, Values::kNormal, 2, 128);
+    const std::vector<int32_t> slots = {-1, -1};
+    std::vector<uint8_t> faults = {0, 0};
+    TestStream test(2);
+    b.backend->KvWrite({k.view(), v.view(), slots.data(), pool.kv, faults.data()}, test.stream);
+    EXPECT_EQ(faults, (std::vector<uint8_t>{0, 0})) << b.name;
+    EXPECT_EQ(pool.words, std::vector<bf16>(pool.words.size(), Poison<bf16>())) << b.name;
+  }
+}
+
 TEST(KvWrite, ARowThatIsNotFiniteSetsItsFaultAndWritesZeros) {
   std::mt19937 random(2);
   for (const NamedBackend& b : AllBackends()) {

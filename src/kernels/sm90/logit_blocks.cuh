@@ -50,20 +50,36 @@ __device__ __forceinline__ LaneLogits LoadLogits(const ScaledLogits& row, int bl
   return logits;
 }
 
+// Several blocks at once, all of whose loads are under way before the first is used.
+template <int kCount>
+__device__ __forceinline__ void LoadLogits(const ScaledLogits& row, const int (&blocks)[kCount],
+                                           LaneLogits (&logits)[kCount]) {
+  bool whole = reinterpret_cast<uintptr_t>(row.z) % 16 == 0;
+#pragma unroll
+  for (const int block : blocks) whole &= (block + 1) * static_cast<int>(kVocabBlock) <= row.vocab;
+#pragma unroll
+  for (int n = 0; whole && n < kCount; ++n) {
+    const float4 z = *reinterpret_cast<const float4*>(row.z + FirstIdOfLane(blocks[n]));
+    logits[n] = {z.x, z.y, z.z, z.w};
+  }
+  for (int n = 0; !whole && n < kCount; ++n) logits[n] = LoadLogits(row, blocks[n]);
+}
+
 struct LaneValues {
   float y[kLaneIds];  // kDropped for a dropped id and past the vocabulary
-  bool fault[kLaneIds];
+  bool fault;         // one of the others is NaN, infinite or too large
 };
 __device__ __forceinline__ LaneValues ValuesOf(const ScaledLogits& row, int block,
                                                const LaneLogits& logits) {
-  LaneValues values;
+  LaneValues values = {};
 #pragma unroll
   for (int i = 0; i < kLaneIds; ++i) {
     const float z = logits.z[i];
     const float y = __fmul_rn(z, row.factor);
-    const bool dropped = FirstIdOfLane(block) + i >= row.vocab || (row.drops && z == kDropped);
+    const bool past = FirstIdOfLane(block) + i >= row.vocab;
+    const bool dropped = past | (row.drops & (z == kDropped));
     values.y[i] = dropped ? kDropped : y;
-    values.fault[i] = !dropped && !(fabsf(y) < kLogitLimit);
+    values.fault |= !dropped & !(fabsf(y) < kLogitLimit);
   }
   return values;
 }
@@ -92,20 +108,33 @@ __device__ __forceinline__ float LargestOfWarp(const LaneValues& values) {
   return ValueOfOrderKey(__reduce_max_sync(kAllLanes, OrderKey(largest)));
 }
 
-// M_b's value and S_b; in every lane. The maximum of a block with a fault is NaN.
+// M_b's value and S_b; in every lane.
 struct BlockSum {
   float max = kDropped;
   uint64_t sum = 0;
 };
 __device__ __forceinline__ BlockSum SumBlock(const LaneValues& values) {
-  bool fault = false;
-#pragma unroll
-  for (int i = 0; i < kLaneIds; ++i) fault |= values.fault[i];
-  if (__any_sync(kAllLanes, fault)) return {FloatFromWord(kNanWord), 0};
   BlockSum block;
   block.max = LargestOfWarp(values);
   if (block.max != kDropped) block.sum = SumOfTerms(values, SoftmaxExponent(block.max));
   return block;
+}
+// Of all its ids; the maximum is NaN if one of them has a fault.
+__device__ __forceinline__ BlockSum SumBlock(const ScaledLogits& row, int block,
+                                             const LaneLogits& logits) {
+  // Nearly every block is whole and has only usable values.
+  LaneValues values = {};
+  bool usable = FirstIdOfLane(block) + kLaneIds <= row.vocab;
+#pragma unroll
+  for (int i = 0; i < kLaneIds; ++i) {
+    values.y[i] = __fmul_rn(logits.z[i], row.factor);
+    usable &= fabsf(values.y[i]) < kLogitLimit;
+  }
+  if (!__all_sync(kAllLanes, usable)) {
+    values = ValuesOf(row, block, logits);
+    if (__any_sync(kAllLanes, values.fault)) return {FloatFromWord(kNanWord), 0};
+  }
+  return SumBlock(values);
 }
 
 // The sums of a row's blocks, in shared or device memory.
@@ -125,30 +154,33 @@ inline unsigned NumScanCtas(int64_t vocab) {
 
 // SumBlock of the blocks of this CTA, blockIdx.y of NumScanCtas.
 __device__ __forceinline__ void ScanBlocks(const ScaledLogits& row, const RowBlocks& out) {
-  const int blocks = row.blocks();
+  const int count = row.blocks();
   const int first =
       (static_cast<int>(blockIdx.y) * (kScanThreads / kWarp) + WarpIndex()) * kScanBlocks;
-  LaneLogits logits[kScanBlocks];
+  int blocks[kScanBlocks];
 #pragma unroll
-  for (int i = 0; i < kScanBlocks; ++i) logits[i] = LoadLogits(row, min(first + i, blocks - 1));
+  for (int i = 0; i < kScanBlocks; ++i) blocks[i] = min(first + i, count - 1);
+  LaneLogits logits[kScanBlocks];
+  LoadLogits(row, blocks, logits);
 #pragma unroll
   for (int i = 0; i < kScanBlocks; ++i) {
-    if (first + i >= blocks) return;
-    const BlockSum block = SumBlock(ValuesOf(row, first + i, logits[i]));
+    if (first + i >= count) return;
+    const BlockSum block = SumBlock(row, first + i, logits[i]);
     if (Lane() != 0) continue;
     out.max[first + i] = block.max;
     out.sums[first + i] = block.sum;
   }
 }
 
-// The lowest id of a block whose (y, fault) has the property; in every lane. The block has one.
+// The lowest id of a block whose logit has the property; in every lane. The block has one.
 template <typename Property>
 __device__ int FirstIdOfBlock(const ScaledLogits& row, int block, Property property) {
-  const LaneValues values = ValuesOf(row, block, LoadLogits(row, block));
+  const LaneLogits logits = LoadLogits(row, block);
   int id = INT32_MAX;
 #pragma unroll
   for (int i = kLaneIds - 1; i >= 0; --i) {
-    if (property(values.y[i], values.fault[i])) id = FirstIdOfLane(block) + i;
+    const bool exists = FirstIdOfLane(block) + i < row.vocab;
+    if (exists && property(logits.z[i])) id = FirstIdOfLane(block) + i;
   }
   return __reduce_min_sync(kAllLanes, id);
 }
@@ -168,7 +200,9 @@ __device__ LogitSums SumRow(const ScaledLogits& row, const RowBlocks& blocks) {
   fault_block = ReduceCta<kThreads, Min>(fault_block, INT32_MAX);
   max_key = ReduceCta<kThreads, Max>(max_key, 0u);
   if (fault_block != INT32_MAX) {
-    sums.fault_id = FirstIdOfBlock(row, fault_block, [](float, bool fault) { return fault; });
+    sums.fault_id = FirstIdOfBlock(row, fault_block, [&](float z) {
+      return !(row.drops && z == kDropped) && !(fabsf(__fmul_rn(z, row.factor)) < kLogitLimit);
+    });
     sums.fault_value = __fmul_rn(row.z[sums.fault_id], row.factor);
     return sums;
   }
@@ -186,7 +220,10 @@ __device__ LogitSums SumRow(const ScaledLogits& row, const RowBlocks& blocks) {
   }
   sums.sum = ReduceCta<kThreads, Sum>(sum, uint64_t{0});
   max_block = ReduceCta<kThreads, Min>(max_block, INT32_MAX);
-  sums.argmax = FirstIdOfBlock(row, max_block, [max](float y, bool) { return y == max; });
+  sums.argmax = FirstIdOfBlock(row, max_block, [&](float z) {
+    // A dropped one times a factor of 0 is NaN.
+    return __fmul_rn(z, row.factor) == max;
+  });
   return sums;
 }
 

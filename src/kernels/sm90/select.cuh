@@ -181,8 +181,8 @@ class Selector {
 #pragma unroll
       for (int n = 0; n < kBatch; ++n) {
         blocks[n] = shared_.active[min(first + n, num_active - 1)];
-        logits[n] = LoadLogits(row_, blocks[n]);
       }
+      LoadLogits(row_, blocks, logits);
 #pragma unroll
       for (int n = 0; n < kBatch; ++n) {
         if (first + n >= num_active) break;
