@@ -183,6 +183,29 @@ struct Logits {
   uint64_t* block_sums;
 };
 
+void BenchLogprob(Timer& timer, const Logits& logits, int num_top) {
+  const int64_t rows = logits.rows;
+  std::vector<LogprobQuery> host(rows);
+  for (int64_t r = 0; r < rows; ++r) host[r] = {static_cast<int32_t>(r), 77, num_top, r * 20};
+  const LogprobQuery* const queries = OnDevice(host);
+  LogprobAnswer* const answers = Zeros<LogprobAnswer>(rows);
+  int32_t* const top_ids = Zeros<int32_t>(rows * 20);
+  float* const top_logprobs = Zeros<float>(rows * 20);
+  char name[32];
+  std::snprintf(name, sizeof(name), "logprob top %d, rank of any", num_top);
+  timer.Report(name, rows, num_top < 0 ? 32.0 * rows : 4.0 * rows * kBlocks, [&](int c, Stream& s) {
+    LogprobSm90({.logits = logits.Z(c),
+                 .sums = logits.Sums(c),
+                 .block_max = logits.BlockMax(c),
+                 .num_queries = rows,
+                 .queries = queries,
+                 .answers = answers,
+                 .top_ids = top_ids,
+                 .top_logprobs = top_logprobs},
+                s);
+  });
+}
+
 void BenchSample(Timer& timer, const Logits& logits, const char* name, SampleRow row) {
   const int64_t rows = logits.rows;
   std::vector<SampleRow> host(rows, row);
@@ -229,28 +252,7 @@ void BenchLogits(Timer& timer, int64_t rows) {
                   none);
   }
   CheckCuda(cudaDeviceSynchronize());
-  for (const int num_top : {-1, 0, 5, 20}) {
-    std::vector<LogprobQuery> host(rows);
-    for (int64_t r = 0; r < rows; ++r) host[r] = {static_cast<int32_t>(r), 77, num_top, r * 20};
-    const LogprobQuery* const queries = OnDevice(host);
-    LogprobAnswer* const answers = Zeros<LogprobAnswer>(rows);
-    int32_t* const top_ids = Zeros<int32_t>(rows * 20);
-    float* const top_logprobs = Zeros<float>(rows * 20);
-    char name[32];
-    std::snprintf(name, sizeof(name), "logprob top %d, rank of any", num_top);
-    timer.Report(name, rows, num_top < 0 ? 32.0 * rows : 4.0 * rows * kBlocks,
-                 [&](int c, Stream& s) {
-                   LogprobSm90({.logits = logits.Z(c),
-                                .sums = logits.Sums(c),
-                                .block_max = logits.BlockMax(c),
-                                .num_queries = rows,
-                                .queries = queries,
-                                .answers = answers,
-                                .top_ids = top_ids,
-                                .top_logprobs = top_logprobs},
-                               s);
-                 });
-  }
+  for (const int num_top : {-1, 0, 5, 20}) BenchLogprob(timer, logits, num_top);
   std::vector<TokenCount> tokens;
   for (int32_t n = 0; n < 1000; ++n) tokens.push_back({n * 151, n % 3});
   SampleRow penalties{.num_history = 1000, .repetition = 1.1f, .frequency = 0.1f};
