@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 
 namespace vexact {
 namespace {
@@ -8,6 +9,7 @@ namespace {
 // Word: what a thread copies at a time.
 template <typename Word>
 __global__ void EmbeddingKernel(EmbeddingArgs args) {
+  sm90::BeginOverlapped();
   constexpr int64_t kColumns = sizeof(Word) / sizeof(bf16);
   sm90::ForEachChunk(args.y.rows, args.y.cols / kColumns, [&](int64_t t, int64_t chunk) {
     const auto* from = reinterpret_cast<const Word*>(args.table[EmbeddedId(args, t)]);
@@ -19,7 +21,7 @@ template <typename Word>
 void Run(const EmbeddingArgs& args, const Stream& stream) {
   constexpr int64_t kColumns = sizeof(Word) / sizeof(bf16);
   const auto [grid, threads] = sm90::GridOfChunks(args.y.rows, args.y.cols / kColumns);
-  sm90::Launch(EmbeddingKernel<Word>, grid, threads, 0, stream, args);
+  sm90::LaunchOverlapped(EmbeddingKernel<Word>, grid, threads, 0, stream, args);
 }
 
 }  // namespace

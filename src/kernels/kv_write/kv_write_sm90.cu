@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "kernels/kv_write/kv_write.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 
 namespace vexact {
 namespace {
@@ -19,6 +20,7 @@ __device__ __forceinline__ bool HasNotFinite(uint4 words) {
 // A CTA for each row, whose words are those of K, then those of V.
 template <typename Word>
 __global__ void __launch_bounds__(kThreads) KvWriteKernel(KvWriteArgs args) {
+  sm90::BeginOverlapped();
   constexpr int kColumns = sizeof(Word) / sizeof(bf16);
   const int64_t t = blockIdx.x;
   const int32_t place = args.slots[t];
@@ -56,8 +58,8 @@ void KvWriteSm90(const KvWriteArgs& args, Stream& stream) {
   const bool wide = kv.head_dim % sm90::kWideChunk == 0 &&
                     kv.block_stride % sm90::kWideChunk == 0 && sm90::IsWide(kv.pool) &&
                     sm90::IsWide(args.k) && sm90::IsWide(args.v);
-  sm90::Launch(wide ? KvWriteKernel<uint4> : KvWriteKernel<uint16_t>,
-               static_cast<unsigned>(args.k.rows), kThreads, 0, stream, args);
+  sm90::LaunchOverlapped(wide ? KvWriteKernel<uint4> : KvWriteKernel<uint16_t>,
+                         static_cast<unsigned>(args.k.rows), kThreads, 0, stream, args);
 }
 
 }  // namespace vexact

@@ -1,7 +1,7 @@
 #include "base/check.h"
 #include "kernels/logprob/logprob.h"
-#include "kernels/sm90/launch.cuh"
 #include "kernels/sm90/logit_blocks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "kernels/sm90/select.cuh"
 
 namespace vexact {
@@ -14,12 +14,14 @@ __device__ sm90::ScaledLogits LogitsOf(const SumLogitsArgs& args, int64_t row) {
 }
 
 __global__ void __launch_bounds__(sm90::kScanThreads) ScanKernel(SumLogitsArgs args) {
+  sm90::BeginOverlapped();
   const int64_t row = blockIdx.x;
   sm90::ScanBlocks(LogitsOf(args, row), {args.block_max[row], args.block_sums[row]});
 }
 
 // A CTA for each row.
 __global__ void __launch_bounds__(kRowThreads) SumRowsKernel(SumLogitsArgs args) {
+  sm90::BeginOverlapped();
   const int64_t row = blockIdx.x;
   const LogitSums sums =
       sm90::SumRow<kRowThreads>(LogitsOf(args, row), {args.block_max[row], args.block_sums[row]});
@@ -62,6 +64,7 @@ __device__ int ReportTop(const LogprobArgs& args, const LogprobQuery& query, con
 
 // A CTA for each query.
 __global__ void __launch_bounds__(kRowThreads) LogprobKernel(LogprobArgs args) {
+  sm90::BeginOverlapped();
   __shared__ sm90::SelectorShared shared;
   const LogprobQuery query = args.queries[blockIdx.x];
   const LogitSums sums = args.sums[query.row];
@@ -86,14 +89,14 @@ __global__ void __launch_bounds__(kRowThreads) LogprobKernel(LogprobArgs args) {
 void SumLogitsSm90(const SumLogitsArgs& args, Stream& stream) {
   VX_CHECK(args.logits.cols >= 1 && args.logits.cols <= kMaxVocab);
   const auto rows = static_cast<unsigned>(args.logits.rows);
-  sm90::Launch(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)), sm90::kScanThreads, 0,
-               stream, args);
-  sm90::Launch(SumRowsKernel, rows, kRowThreads, 0, stream, args);
+  sm90::LaunchOverlapped(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)),
+                         sm90::kScanThreads, 0, stream, args);
+  sm90::LaunchOverlapped(SumRowsKernel, rows, kRowThreads, 0, stream, args);
 }
 
 void LogprobSm90(const LogprobArgs& args, Stream& stream) {
-  sm90::Launch(LogprobKernel, static_cast<unsigned>(args.num_queries), kRowThreads, 0, stream,
-               args);
+  sm90::LaunchOverlapped(LogprobKernel, static_cast<unsigned>(args.num_queries), kRowThreads, 0,
+                         stream, args);
 }
 
 }  // namespace vexact

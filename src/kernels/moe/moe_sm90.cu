@@ -4,6 +4,7 @@
 #include "kernels/moe/moe.h"
 #include "kernels/sm90/chunks.cuh"
 #include "kernels/sm90/order.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "kernels/sm90/reduce.cuh"
 #include "numerics/constants.h"
 
@@ -74,6 +75,7 @@ __device__ __forceinline__ float SumOverAll(const float* powers, int num_experts
 
 // A CTA for each token. Shared: a key and a power for each expert, an id for each chosen.
 __global__ void __launch_bounds__(kThreads) RouteKernel(MoeRouteArgs args) {
+  sm90::BeginOverlapped();
   extern __shared__ uint32_t keys[];
   const auto num_experts = static_cast<int>(args.scores.cols);
   const auto top_k = static_cast<int>(args.ids.cols);
@@ -97,6 +99,7 @@ __global__ void __launch_bounds__(kThreads) RouteKernel(MoeRouteArgs args) {
 
 template <int kWidth>
 __global__ void CombineKernel(MoeCombineArgs args) {
+  sm90::BeginOverlapped();
   const int64_t top_k = args.weights.cols;
   sm90::ForEachChunk(args.y.rows, args.y.cols / kWidth, [&](int64_t t, int64_t chunk) {
     sm90::Chunk<kWidth> y = {};
@@ -115,7 +118,7 @@ __global__ void CombineKernel(MoeCombineArgs args) {
 template <int kWidth>
 void RunCombine(const MoeCombineArgs& args, const Stream& stream) {
   const auto [grid, threads] = sm90::GridOfChunks(args.y.rows, args.y.cols / kWidth);
-  sm90::Launch(CombineKernel<kWidth>, grid, threads, 0, stream, args);
+  sm90::LaunchOverlapped(CombineKernel<kWidth>, grid, threads, 0, stream, args);
 }
 
 }  // namespace
@@ -125,8 +128,8 @@ void MoeRouteSm90(const MoeRouteArgs& args, Stream& stream) {
   VX_CHECK(args.weights.cols == args.ids.cols, "a weight for each id");
   VX_CHECK(args.ids.rows == args.scores.rows && args.weights.rows == args.scores.rows, "rows");
   const int64_t shared_words = 2 * args.scores.cols + args.ids.cols;
-  sm90::Launch(RouteKernel, static_cast<unsigned>(args.scores.rows), kThreads,
-               static_cast<size_t>(shared_words) * sizeof(uint32_t), stream, args);
+  sm90::LaunchOverlapped(RouteKernel, static_cast<unsigned>(args.scores.rows), kThreads,
+                         static_cast<size_t>(shared_words) * sizeof(uint32_t), stream, args);
 }
 
 void MoeCombineSm90(const MoeCombineArgs& args, Stream& stream) {

@@ -1,12 +1,14 @@
 #include "base/check.h"
 #include "kernels/residual/residual.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 
 namespace vexact {
 namespace {
 
 template <int kWidth>
 __global__ void ResidualKernel(ResidualArgs args) {
+  sm90::BeginOverlapped();
   sm90::ForEachChunk(args.y.rows, args.y.cols / kWidth, [&](int64_t t, int64_t chunk) {
     auto a = sm90::LoadChunk<kWidth>(args.a[t] + chunk * kWidth);
     const auto b = sm90::LoadChunk<kWidth>(args.b[t] + chunk * kWidth);
@@ -19,7 +21,7 @@ __global__ void ResidualKernel(ResidualArgs args) {
 template <int kWidth>
 void Run(const ResidualArgs& args, const Stream& stream) {
   const auto [grid, threads] = sm90::GridOfChunks(args.y.rows, args.y.cols / kWidth);
-  sm90::Launch(ResidualKernel<kWidth>, grid, threads, 0, stream, args);
+  sm90::LaunchOverlapped(ResidualKernel<kWidth>, grid, threads, 0, stream, args);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "kernels/sm90/reduce.cuh"
 
 namespace vexact {
@@ -43,10 +44,9 @@ __device__ __forceinline__ float InverseRoot(float sum, const RmsNormArgs& args)
 
 // y[first, first + 8) from the same elements of x.
 template <bool kWide>
-__device__ __forceinline__ void Normalise(LaneGroup x, float r, const RmsNormArgs& args,
-                                          int64_t first, bf16* y) {
+__device__ __forceinline__ void Normalise(LaneGroup x, const LaneGroup& weight, float r,
+                                          const RmsNormArgs& args, int64_t first, bf16* y) {
   if (first >= args.group) return;
-  const LaneGroup weight = Load<kWide>(args.weight, first, args.group);
 #pragma unroll
   for (int i = 0; i < kLaneGroup; ++i) {
     x.values[i] = __fmul_rn(weight.values[i], sm90::RoundToBf16(__fmul_rn(x.values[i], r)));
@@ -79,20 +79,23 @@ __device__ __forceinline__ float SumOfLanes(float p) {
 // A CTA for each group of columns: CTA = row * groups + group.
 template <bool kWide>
 __global__ void __launch_bounds__(kLanes) WideNormKernel(RmsNormArgs args, uint32_t groups) {
+  const int64_t first = threadIdx.x * int64_t{kLaneGroup};
+  const LaneGroup first_weight = Load<kWide>(args.weight, first, args.group);  // no kernel's output
+  sm90::BeginOverlapped();
   const uint32_t row = blockIdx.x / groups;
   const int64_t offset = (blockIdx.x - row * groups) * args.group;
   const bf16* const x = args.x[row] + offset;
   bf16* const y = args.y[row] + offset;
-  const int64_t first = threadIdx.x * int64_t{kLaneGroup};
   const LaneGroup first_group = Load<kWide>(x, first, args.group);
   float p = AddSquares(first_group, 0.0f);
   for (int64_t i = first + kRound; i < args.group; i += kRound) {
     p = AddSquares(Load<kWide>(x, i, args.group), p);
   }
   const float r = InverseRoot(SumOfLanes(p), args);
-  Normalise<kWide>(first_group, r, args, first, y);
+  Normalise<kWide>(first_group, first_weight, r, args, first, y);
   for (int64_t i = first + kRound; i < args.group; i += kRound) {
-    Normalise<kWide>(Load<kWide>(x, i, args.group), r, args, i, y);
+    const LaneGroup weight = Load<kWide>(args.weight, i, args.group);
+    Normalise<kWide>(Load<kWide>(x, i, args.group), weight, r, args, i, y);
   }
 }
 
@@ -100,22 +103,25 @@ __global__ void __launch_bounds__(kLanes) WideNormKernel(RmsNormArgs args, uint3
 template <bool kWide, int kHeadLanes>
 __global__ void __launch_bounds__(kLanes) HeadNormKernel(RmsNormArgs args, uint32_t groups) {
   const int64_t thread = blockIdx.x * int64_t{kLanes} + threadIdx.x;
+  const int64_t first = thread % kHeadLanes * kLaneGroup;
+  const LaneGroup weight = Load<kWide>(args.weight, first, args.group);  // no kernel's output
+  sm90::BeginOverlapped();
   const int64_t index = thread / kHeadLanes;
   const bool exists = index < args.x.rows * groups;  // all lanes of a warp take part in shuffles
   const int64_t row = exists ? static_cast<uint32_t>(index) / groups : 0;
   const int64_t offset = exists ? (index - row * groups) * args.group : 0;
-  const int64_t first = thread % kHeadLanes * kLaneGroup;
   const LaneGroup x = Load<kWide>(args.x[row] + offset, first, exists ? args.group : 0);
   const float sum = sm90::HalvingTree<kHeadLanes>(AddSquares(x, 0.0f));
-  if (exists) Normalise<kWide>(x, InverseRoot(sum, args), args, first, args.y[row] + offset);
+  if (!exists) return;
+  Normalise<kWide>(x, weight, InverseRoot(sum, args), args, first, args.y[row] + offset);
 }
 
 template <bool kWide, int kHeadLanes>
 void RunHeads(const RmsNormArgs& args, uint32_t groups, const Stream& stream) {
   const int64_t threads = args.x.rows * groups * kHeadLanes;
-  sm90::Launch(HeadNormKernel<kWide, kHeadLanes>,
-               static_cast<unsigned>((threads + kLanes - 1) / kLanes), kLanes, 0, stream, args,
-               groups);
+  sm90::LaunchOverlapped(HeadNormKernel<kWide, kHeadLanes>,
+                         static_cast<unsigned>((threads + kLanes - 1) / kLanes), kLanes, 0, stream,
+                         args, groups);
 }
 
 template <bool kWide>
@@ -124,8 +130,8 @@ void Run(const RmsNormArgs& args, const Stream& stream) {
   if (args.group <= 64) return RunHeads<kWide, 8>(args, groups, stream);
   if (args.group <= 128) return RunHeads<kWide, 16>(args, groups, stream);
   if (args.group <= 256) return RunHeads<kWide, 32>(args, groups, stream);
-  sm90::Launch(WideNormKernel<kWide>, static_cast<unsigned>(args.x.rows * groups), kLanes, 0,
-               stream, args, groups);
+  sm90::LaunchOverlapped(WideNormKernel<kWide>, static_cast<unsigned>(args.x.rows * groups), kLanes,
+                         0, stream, args, groups);
 }
 
 }  // namespace

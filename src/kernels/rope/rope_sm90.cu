@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "kernels/rope/rope.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 
 namespace vexact {
 namespace {
@@ -14,6 +15,7 @@ __device__ __forceinline__ float Rotate(float x, float rotated, float cos, float
 // A thread rotates kWidth values of a head's first half with their partners of the second.
 template <int kWidth>
 __global__ void RopeKernel(RopeArgs args) {
+  sm90::BeginOverlapped();
   const int64_t half = args.table.half;
   const int64_t head_chunks = half / kWidth;
   sm90::ForEachChunk(args.x.rows, args.x.cols / (2 * kWidth), [&](int64_t t, int64_t chunk) {
@@ -40,7 +42,7 @@ __global__ void RopeKernel(RopeArgs args) {
 template <int kWidth>
 void Run(const RopeArgs& args, const Stream& stream) {
   const auto [grid, threads] = sm90::GridOfChunks(args.x.rows, args.x.cols / (2 * kWidth));
-  sm90::Launch(RopeKernel<kWidth>, grid, threads, 0, stream, args);
+  sm90::LaunchOverlapped(RopeKernel<kWidth>, grid, threads, 0, stream, args);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/philox.h"
 #include "kernels/sampling/sampling.h"
-#include "kernels/sm90/launch.cuh"
 #include "kernels/sm90/logit_blocks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "kernels/sm90/scratch.cuh"
 #include "kernels/sm90/select.cuh"
 
@@ -73,6 +73,7 @@ __device__ sm90::ScaledLogits ChangedLogits(const SampleArgs& args, const Sample
 
 // CTA (n, part): kEditThreads threads of four ids each.
 __global__ void __launch_bounds__(kEditThreads) CopyKernel(SampleArgs args, SampleScratch scratch) {
+  sm90::BeginOverlapped();
   const SampleRow& row = args.rows[blockIdx.x];
   if (!IsEdited(row) || HasLogitFault(args, row)) return;
   const auto vocab = static_cast<int>(args.logits.cols);
@@ -110,6 +111,7 @@ __device__ float Penalised(const SampleRow& row, int32_t count, float z) {
 // A CTA for each row. An id is at most once in bias and once in history.
 __global__ void __launch_bounds__(kEditThreads)
     PenaliseKernel(SampleArgs args, SampleScratch scratch) {
+  sm90::BeginOverlapped();
   const SampleRow& row = args.rows[blockIdx.x];
   if (!IsEdited(row) || HasLogitFault(args, row)) return;
   float* const z = scratch.edited[blockIdx.x];
@@ -128,6 +130,7 @@ __global__ void __launch_bounds__(kEditThreads)
 
 __global__ void __launch_bounds__(sm90::kScanThreads)
     ScanKernel(SampleArgs args, SampleScratch scratch) {
+  sm90::BeginOverlapped();
   const int64_t n = blockIdx.x;
   if (!IsChanged(args.rows[n], args.logits.cols) || HasLogitFault(args, args.rows[n])) return;
   sm90::ScanBlocks(ChangedLogits(args, scratch, n), {scratch.block_max[n], scratch.block_sums[n]});
@@ -223,6 +226,7 @@ __device__ SampleOutcome SampleUnchanged(const SampleArgs& args, const SampleRow
 }
 
 __global__ void __launch_bounds__(kPlainThreads) PlainKernel(SampleArgs args) {
+  sm90::BeginOverlapped();
   const SampleOutcome outcome = SampleUnchanged<kPlainThreads>(args, args.rows[blockIdx.x]);
   if (threadIdx.x == 0) Report(args, blockIdx.x, outcome);
 }
@@ -342,6 +346,7 @@ __device__ SampleOutcome SampleChanged(const SampleArgs& args, const SampleScrat
 
 __global__ void __launch_bounds__(kSampleThreads)
     SampleKernel(SampleArgs args, SampleScratch scratch) {
+  sm90::BeginOverlapped();
   __shared__ SampleShared shared;
   const int64_t n = blockIdx.x;
   const SampleRow& row = args.rows[n];
@@ -358,7 +363,7 @@ void SampleSm90(const SampleArgs& args, Stream& stream) {
   if (args.num_rows == 0) return;
   const auto rows = static_cast<unsigned>(args.num_rows);
   if (args.all_plain) {
-    sm90::Launch(PlainKernel, rows, kPlainThreads, 0, stream, args);
+    sm90::LaunchOverlapped(PlainKernel, rows, kPlainThreads, 0, stream, args);
     return;
   }
   SampleScratch scratch;
@@ -368,12 +373,12 @@ void SampleSm90(const SampleArgs& args, Stream& stream) {
   scratch.Place(static_cast<char*>(memory.data()), args.num_rows, args.logits.cols);
   constexpr int64_t kCopyBlocks = kEditThreads / sm90::kWarp;
   const int64_t copy_ctas = (NumVocabBlocks(args.logits.cols) + kCopyBlocks - 1) / kCopyBlocks;
-  sm90::Launch(CopyKernel, dim3(rows, static_cast<unsigned>(copy_ctas)), kEditThreads, 0, stream,
-               args, scratch);
-  sm90::Launch(PenaliseKernel, rows, kEditThreads, 0, stream, args, scratch);
-  sm90::Launch(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)), sm90::kScanThreads, 0,
-               stream, args, scratch);
-  sm90::Launch(SampleKernel, rows, kSampleThreads, 0, stream, args, scratch);
+  sm90::LaunchOverlapped(CopyKernel, dim3(rows, static_cast<unsigned>(copy_ctas)), kEditThreads, 0,
+                         stream, args, scratch);
+  sm90::LaunchOverlapped(PenaliseKernel, rows, kEditThreads, 0, stream, args, scratch);
+  sm90::LaunchOverlapped(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)),
+                         sm90::kScanThreads, 0, stream, args, scratch);
+  sm90::LaunchOverlapped(SampleKernel, rows, kSampleThreads, 0, stream, args, scratch);
 }
 
 }  // namespace vexact

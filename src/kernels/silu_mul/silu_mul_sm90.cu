@@ -1,6 +1,7 @@
 #include "base/check.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/sm90/chunks.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "numerics/constants.h"
 
 namespace vexact {
@@ -14,6 +15,7 @@ __device__ __forceinline__ float SiluMul(float gate, float up) {
 
 template <int kWidth>
 __global__ void SiluMulKernel(SiluMulArgs args) {
+  sm90::BeginOverlapped();
   sm90::ForEachChunk(args.y.rows, args.y.cols / kWidth, [&](int64_t t, int64_t chunk) {
     auto gate = sm90::LoadChunk<kWidth>(args.gate[t] + chunk * kWidth);
     const auto up = sm90::LoadChunk<kWidth>(args.up[t] + chunk * kWidth);
@@ -26,7 +28,7 @@ __global__ void SiluMulKernel(SiluMulArgs args) {
 template <int kWidth>
 void Run(const SiluMulArgs& args, const Stream& stream) {
   const auto [grid, threads] = sm90::GridOfChunks(args.y.rows, args.y.cols / kWidth);
-  sm90::Launch(SiluMulKernel<kWidth>, grid, threads, 0, stream, args);
+  sm90::LaunchOverlapped(SiluMulKernel<kWidth>, grid, threads, 0, stream, args);
 }
 
 }  // namespace

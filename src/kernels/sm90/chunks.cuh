@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "kernels/sm90/arithmetic.cuh"
-#include "kernels/sm90/launch.cuh"
+#include "kernels/sm90/overlapped_launch.cuh"
 #include "numerics/bf16.h"
 #include "tensor/rows.h"
 
