@@ -60,7 +60,7 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
   if (!quiet) {
     const EngineConfig& resolved = session->front_->config();
-    fmt::print(stderr, "{}: {} in {:.2f} s, {} threads, {:.0f} MiB of KV cache\n", flags.model,
+    fmt::print(stderr, "{}: {} in {:.2f} s, {} threads, {:.0f} MiB of KV cache\n", flags.model.path,
                ModelFamilyName(session->model_config().family), SecondsSince(start),
                resolved.num_threads,
                static_cast<double>(resolved.kv_cache_memory_bytes) / (1 << 20));
