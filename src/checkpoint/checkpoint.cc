@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <new>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -112,6 +113,17 @@ Result<Checkpoint> Checkpoint::Open(const std::string& path) {
     return NotFound("{}: expected a model directory or a GGUF file, found nothing", path);
   }
   return std::filesystem::is_directory(status) ? OpenDirectory(path) : OpenGguf(path);
+}
+
+std::vector<std::string> Checkpoint::files() const {
+  std::set<std::string> paths;
+  for (const TensorInfo& info : tensors_) paths.insert(info.file);
+  if (hf_tokenizer_files_) paths.insert(path_ + "/config.json");
+  return {paths.begin(), paths.end()};
+}
+
+std::optional<int64_t> Checkpoint::dummy_seed() const {
+  return dummy_ ? std::optional(dummy_->seed) : std::nullopt;
 }
 
 Result<Bf16Tensor> Checkpoint::Load(std::string_view hf_name) const {

@@ -47,6 +47,11 @@ class Checkpoint {
   const ModelConfig& config() const { return config_; }
   std::span<const TensorInfo> tensors() const { return tensors_; }  // ascending by name
 
+  // Paths of the files that decide the words of the tensors, ascending: config.json and the weight
+  // files, or the GGUF file.
+  std::vector<std::string> files() const;
+  std::optional<int64_t> dummy_seed() const;  // of generated weights
+
   // The tensor's bf16 words: a view of the mapping where the file's words are used as they are and
   // are aligned for bf16, else a converted or generated copy, made anew at every call
   // (docs/numerics.md, weights). Errors: kNotFound; kResourceExhausted.

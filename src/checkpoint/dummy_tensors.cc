@@ -32,7 +32,10 @@ void GenerateRange(uint64_t key, float mean, float scale, uint64_t first,
 
 DummyDistribution DummyDistributionOf(std::string_view name, const std::vector<int64_t>& shape,
                                       int64_t hidden_size) {
-  if (shape.size() > 1) return {.sigma = 1.0 / std::sqrt(static_cast<double>(shape.back()))};
+  if (shape.size() > 1) {
+    const double sigma = 1.0 / std::sqrt(static_cast<double>(shape.back()));
+    return {.sigma = name.ends_with("self_attn.o_proj.weight") ? sigma / 4 : sigma};
+  }
   if (name.ends_with(".bias")) return {.sigma = 1.0 / std::sqrt(static_cast<double>(hidden_size))};
   return {.mean = 1.0f, .sigma = kNormSigma};
 }

@@ -101,6 +101,8 @@ TEST(DummyTensors, TheDistributionFollowsTheKindOfTensor) {
   const auto linear = DummyDistributionOf("model.layers.0.mlp.down_proj.weight", {16, 64}, 16);
   EXPECT_EQ(linear.mean, 0.0f);
   EXPECT_EQ(linear.sigma, 1.0 / 8);
+  EXPECT_EQ(DummyDistributionOf("model.layers.0.self_attn.o_proj.weight", {16, 64}, 16).sigma,
+            1.0 / 32);
   const auto bias = DummyDistributionOf("model.layers.0.self_attn.q_proj.bias", {64}, 16);
   EXPECT_EQ(bias.mean, 0.0f);
   EXPECT_EQ(bias.sigma, 1.0 / 4);
