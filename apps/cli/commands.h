@@ -12,6 +12,7 @@ using Command = std::function<int()>;
 
 void AddGenerate(CLI::App& app, Command& chosen);
 void AddScore(CLI::App& app, Command& chosen);
+void AddVerify(CLI::App& app, Command& chosen);
 void AddBench(CLI::App& app, Command& chosen);
 void AddTokenize(CLI::App& app, Command& chosen);
 void AddInspect(CLI::App& app, Command& chosen);

@@ -36,6 +36,10 @@ void AddGenerate(CLI::App& app, Command& chosen) {
   command->add_flag("--stream", flags->stream,
                     "write pieces of answers as they come: bare text with --prompt, JSON lines "
                     "with --input");
+  command
+      ->add_option("--receipts", flags->receipts,
+                   "write for each answer what is needed to compute it again, for `vexact verify`")
+      ->type_name("FILE");
   AddRunFlags(*command, *flags);
   flags->sampling.AddForGenerate(*command);
   command->callback([flags, &chosen] {

@@ -18,7 +18,7 @@ namespace {
 using nlohmann::ordered_json;
 
 struct InspectFlags {
-  std::string model;
+  ModelSource model;
   bool json = false;
   bool tensors = false;
 };
@@ -112,7 +112,7 @@ void PrintTable(const ordered_json& json, OutputFile& output) {
 }
 
 Status Inspect(const InspectFlags& flags) {
-  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(flags.model));
+  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(flags.model, nullptr));
   VX_ASSIGN_OR_RETURN(const ordered_json json, Describe(checkpoint, flags.tensors));
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
   if (flags.json) {
@@ -139,7 +139,7 @@ void AddInspect(CLI::App& app, Command& chosen) {
   command->footer(
       "\"converted\" counts tensors by what loading does to their words; \"memory_bytes\" are the "
       "weights once loaded.\nExit status: 0 success, 1 failure at run time, 2 wrong usage.");
-  AddModelFlag(*command, flags->model);
+  AddModelSourceFlags(*command, flags->model);
   command->add_flag("--json", flags->json, "one JSON object instead of a table");
   command->add_flag("--tensors", flags->tensors, "also every tensor");
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });

@@ -2,18 +2,21 @@
 // error; exit status 0 success, 1 failure at run time, 2 wrong usage.
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 #include "cli/commands.h"
 #include "common/flags.h"
+#include "common/version.h"
 
 int main(int argc, char** argv) {
   CLI::App app("VeXact: LLM inference with one answer in every batch, bit for bit.", "vexact");
   app.footer("Exit status: 0 success, 1 failure at run time, 2 wrong usage.");
-  app.set_version_flag("--version", VEXACT_VERSION);
+  app.set_version_flag("--version", std::string(vexact::EngineVersion()));
   app.require_subcommand(1);
   vexact::Command chosen;
   vexact::AddGenerate(app, chosen);
   vexact::AddScore(app, chosen);
+  vexact::AddVerify(app, chosen);
   vexact::AddBench(app, chosen);
   vexact::AddTokenize(app, chosen);
   vexact::AddInspect(app, chosen);

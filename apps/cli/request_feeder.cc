@@ -1,6 +1,7 @@
 #include "cli/request_feeder.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 namespace vexact {
@@ -84,7 +85,9 @@ void RequestFeeder::Submit(ParsedRequest parsed, const std::string& where) {
     sampling.max_tokens = std::max(sampling.max_tokens, sampling.min_tokens);
   }
   board_.Open(index, {.logprobs = sampling.logprobs.has_value(),
-                      .prompt_logprobs = sampling.prompt_logprobs.has_value()});
+                      .prompt_logprobs = sampling.prompt_logprobs.has_value(),
+                      .request = options_.keep_requests ? std::make_shared<const Request>(request)
+                                                        : nullptr});
   if (options_.need_logprobs && !sampling.logprobs) sampling.logprobs = 0;
   const auto callback = [this, index](const Output& output) { board_.Append(index, output); };
   const Result<RequestId> id = front_.Submit(std::move(request), callback);

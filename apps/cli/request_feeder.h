@@ -20,6 +20,7 @@ struct FeederOptions {
   RequestKind kind = RequestKind::kGenerate;
   SamplingParams defaults;
   bool need_logprobs = false;  // of every token, also where the request does not ask
+  bool keep_requests = false;  // in their results
 };
 
 class RequestFeeder {

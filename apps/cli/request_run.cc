@@ -1,23 +1,55 @@
 #include "cli/request_run.h"
 
 #include <chrono>
+#include <memory>
 #include <utility>
 
 #include "cli/request_feeder.h"
 #include "cli/result_board.h"
 #include "common/flags.h"
 #include "common/progress.h"
+#include "common/receipt.h"
 
 namespace vexact {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Receipts of the answers that the engine computed.
+class ReceiptFile {
+ public:
+  ReceiptFile(OutputFile file, ModelIdentity model, int32_t max_model_len)
+      : file_(std::move(file)), model_(std::move(model)), max_model_len_(max_model_len) {}
+
+  // A request that was refused has none.
+  void Write(const RequestResult& result) {
+    if (result.request == nullptr || result.prompt_token_ids == nullptr) return;
+    file_.WriteLine(ReceiptJson(MakeReceipt(model_, result, max_model_len_)));
+  }
+
+  Status Close() { return file_.Close(); }
+
+ private:
+  OutputFile file_;
+  const ModelIdentity model_;
+  const int32_t max_model_len_;
+};
+
+Result<std::unique_ptr<ReceiptFile>> OpenReceipts(const RequestRunFlags& flags, Session& session) {
+  if (flags.receipts.empty()) return std::unique_ptr<ReceiptFile>();
+  VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(flags.receipts));
+  const EngineConfig& config = session.front().config();
+  VX_ASSIGN_OR_RETURN(ModelIdentity model,
+                      IdentifyModel(flags.engine.model, config.eos_token_ids, config.num_threads));
+  return std::make_unique<ReceiptFile>(std::move(file), std::move(model), config.max_model_len);
+}
+
 // Writes results as they come and counts what happened to them.
 class ResultWriter {
  public:
-  ResultWriter(OutputFile output, const RequestRunFlags& flags)
-      : output_(std::move(output)), flags_(flags) {}
+  // `receipts` may be null.
+  ResultWriter(OutputFile output, const RequestRunFlags& flags, ReceiptFile* receipts)
+      : output_(std::move(output)), flags_(flags), receipts_(receipts) {}
 
   // A prompt's text goes out bare, requests of an input as JSON lines.
   void Write(const ResultBoard::News& news) {
@@ -56,6 +88,7 @@ class ResultWriter {
 
   void WriteResult(const RequestResult& result) {
     if (flags_.digest) digest_.Add(result);
+    if (receipts_ != nullptr) receipts_->Write(result);
     if (result.failed()) ++num_failed_;
     if (!writes_bare_text()) {
       output_.WriteLine(ResultJson(result));
@@ -69,6 +102,7 @@ class ResultWriter {
 
   OutputFile output_;
   const RequestRunFlags& flags_;
+  ReceiptFile* const receipts_;
   AnswerDigest digest_;
   int64_t num_failed_ = 0;
 };
@@ -132,13 +166,16 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   const auto session = Session::Open(flags.engine, flags.quiet, interrupts, exit_status);
   if (session == nullptr) return exit_status;
 
+  const auto receipts = OpenReceipts(flags, *session);
+  if (!receipts.ok()) return Fail(receipts.error(), kExitFailure);
   const Clock::time_point start = Clock::now();
   ResultBoard board(flags.stream);
-  ResultWriter writer(std::move(output).value(), flags);
+  ResultWriter writer(std::move(output).value(), flags, receipts->get());
   FeederOptions feeding;
   feeding.kind = kind;
   feeding.defaults = flags.sampling.Defaults(session->model_config().generation);
-  feeding.need_logprobs = flags.digest;
+  feeding.need_logprobs = flags.digest || !flags.receipts.empty();
+  feeding.keep_requests = !flags.receipts.empty();
   RequestFeeder feeder(feeding, session->tokenizer(), session->front(), board);
   if (reader) {
     feeder.Start(std::move(*reader));
@@ -156,7 +193,9 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   feeder.Stop();
   const std::chrono::duration<double> elapsed = Clock::now() - start;
   if (!flags.quiet) LogSummary(board.Counts(), writer.num_failed(), elapsed.count());
-  for (const Status& status : {feeder.status(), writer.Close(), session->Close()}) {
+  const Status receipts_closed = *receipts ? (*receipts)->Close() : Status();
+  for (const Status& status :
+       {feeder.status(), writer.Close(), receipts_closed, session->Close()}) {
     if (status.ok()) continue;
     fmt::print(stderr, "vexact: {}\n", status.error().message);
     complete = false;

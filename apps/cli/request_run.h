@@ -18,6 +18,7 @@ struct RequestRunFlags {
   std::optional<std::string> prompt;  // one request, instead of an input
   std::string input;                  // JSON lines; "-" is standard input
   std::string output;                 // empty or "-": standard output
+  std::string receipts;               // file; empty: none
   bool stream = false;
   bool digest = false;
   bool quiet = false;

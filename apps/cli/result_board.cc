@@ -12,6 +12,7 @@ void ResultBoard::Open(int64_t index, Shown shown) {
   entry.result.index = index;
   entry.result.show_logprobs = shown.logprobs;
   entry.result.show_prompt_logprobs = shown.prompt_logprobs;
+  entry.result.request = std::move(shown.request);
   ++counts_.total;
 }
 

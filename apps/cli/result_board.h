@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -26,6 +27,7 @@ class ResultBoard {
   struct Shown {
     bool logprobs = false;
     bool prompt_logprobs = false;
+    std::shared_ptr<const Request> request;  // as RequestResult's
   };
 
   // Announces the next request; its result has this index.

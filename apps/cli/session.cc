@@ -62,9 +62,9 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
   if (!quiet) {
     const EngineConfig& resolved = session->front_->config();
-    fmt::print(stderr, "{}: {} in {:.2f} s, {}, {} threads, {:.0f} MiB of KV cache\n", flags.model,
-               ModelFamilyName(session->model_config().family), SecondsSince(start),
-               session->model_.model->backend().name(), resolved.num_threads,
+    fmt::print(stderr, "{}: {} in {:.2f} s, {}, {} threads, {:.0f} MiB of KV cache\n",
+               flags.model.path, ModelFamilyName(session->model_config().family),
+               SecondsSince(start), session->model_.model->backend().name(), resolved.num_threads,
                static_cast<double>(resolved.kv_cache_memory_bytes) / (1 << 20));
   }
   return session;

@@ -71,15 +71,30 @@ void AddSwitches(CLI::App& app, EngineConfig& config) {
 
 }  // namespace
 
-void AddModelFlag(CLI::App& app, std::string& model) {
-  app.add_option("--model,--model-path", model,
+void AddModelFlag(CLI::App& app, std::string& path) {
+  app.add_option("--model,--model-path", path,
                  "directory with config.json, safetensors and tokenizer.json, or a GGUF file")
       ->required()
       ->type_name("DIR|FILE.gguf");
 }
 
+void AddModelSourceFlags(CLI::App& app, ModelSource& source) {
+  AddModelFlag(app, source.path);
+  const auto set_format = [&source](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(source.load_format, ParseLoadFormat(text));
+    return {};
+  };
+  AddTextFlag(app, "--load-format", set_format,
+              "auto: the model's weights; dummy: generated ones of the same shapes, for which a "
+              "directory needs nothing but config.json [auto]")
+      ->type_name("NAME");
+  AddNumberFlag<int64_t>(
+      app, "--dummy-seed", [&source](int64_t seed) { source.dummy_seed = seed; },
+      "what dummy weights are generated from, beside their names [0]");
+}
+
 void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
-  AddModelFlag(app, flags.model);
+  AddModelSourceFlags(app, flags.model);
   EngineConfig& config = flags.config;
   AddNumber(app, "--max-num-batched-tokens", config.max_num_batched_tokens,
             "tokens of a step at most [2048]");

@@ -7,18 +7,22 @@
 
 #include "base/result.h"
 #include "engine/engine_config.h"
+#include "engine/load_model.h"
 
 namespace vexact {
 
 struct EngineFlags {
   EngineConfig config;
-  std::string model;            // directory or GGUF file
+  ModelSource model;
   std::string device = "auto";  // MakeBackend's
   std::string batch_probe;      // file for one JSON line a step; empty: none
 };
 
 // --model and its alias --model-path; required.
-void AddModelFlag(CLI::App& app, std::string& model);
+void AddModelFlag(CLI::App& app, std::string& path);
+
+// The same, --load-format and --dummy-seed: for commands that read weights.
+void AddModelSourceFlags(CLI::App& app, ModelSource& source);
 
 // The model's and all engine options. What later versions bring is refused by name, as wrong usage.
 // `flags` must outlive `app`.

@@ -215,11 +215,17 @@ TEST(EngineFlags, HaveVllmsNames) {
                                      "fa-invariant",
                                      "--device",
                                      "cpu",
+                                     "--load-format",
+                                     "dummy",
+                                     "--dummy-seed",
+                                     "12",
                                      "--batch-probe",
                                      "f"});
   ASSERT_EQ(parsed.error, "");
   const EngineConfig& config = parsed.flags.config;
-  EXPECT_EQ(parsed.flags.model, "m");
+  EXPECT_EQ(parsed.flags.model.path, "m");
+  EXPECT_EQ(parsed.flags.model.load_format, LoadFormat::kDummy);
+  EXPECT_EQ(parsed.flags.model.dummy_seed, 12);
   EXPECT_EQ(parsed.flags.batch_probe, "f");
   EXPECT_EQ(config.max_num_batched_tokens, 64);
   EXPECT_EQ(config.max_num_seqs, 8);

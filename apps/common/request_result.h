@@ -32,6 +32,8 @@ struct RequestResult {
   std::shared_ptr<const std::vector<int32_t>> prompt_token_ids;  // null: refused before that
   std::vector<TokenLogprob> prompt_logprobs;                     // of prompt tokens 1, 2, ...
   std::vector<SampleResult> samples;
+  // What was asked, where a receipt will be written; else null.
+  std::shared_ptr<const Request> request;
   // What the client asked to see; a digest takes log-probabilities whether they are shown or not.
   bool show_logprobs = false;
   bool show_prompt_logprobs = false;

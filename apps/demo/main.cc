@@ -98,7 +98,7 @@ Result<Verdict> Prove(LoadedModel model, bool fail_fast) {
 
 int Run(const std::string& path, bool fail_fast) {
   const Clock::time_point start = Clock::now();
-  Result<LoadedModel> model = LoadModel(path, MakeCpuBackend(), {});
+  Result<LoadedModel> model = LoadModel({.path = path}, MakeCpuBackend(), {});
   if (!model.ok()) {
     fmt::print(stderr, "vexact_demo: {}\n", model.error().message);
     return kExitFailure;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/thread_pool.h"
 #include "checkpoint/bf16_tensor.h"
 #include "checkpoint/file_tensor.h"
 #include "checkpoint/gguf_config.h"
@@ -37,12 +38,23 @@ class Checkpoint {
   // No other tensor data is read. Errors name file, tensor or field, expected and found.
   static Result<Checkpoint> Open(const std::string& path);
 
+  // The model that the directory's config.json describes, with generated weights
+  // (dummy_tensors.h); generation_config.json and the tokenizer's files count where they are there,
+  // weights are not looked at. `pool` generates large tensors and outlives the checkpoint; null:
+  // the thread that loads does.
+  static Result<Checkpoint> OpenDummy(const std::string& path, int64_t seed, ThreadPool* pool);
+
   const ModelConfig& config() const { return config_; }
   std::span<const TensorInfo> tensors() const { return tensors_; }  // ascending by name
 
+  // Paths of the files that decide the words of the tensors, ascending: config.json and the weight
+  // files, or the GGUF file.
+  std::vector<std::string> files() const;
+  std::optional<int64_t> dummy_seed() const;  // of generated weights
+
   // The tensor's bf16 words: a view of the mapping where the file's words are used as they are and
-  // are aligned for bf16, else a converted copy, made anew at every call (docs/numerics.md,
-  // weights). Errors: kNotFound; kResourceExhausted.
+  // are aligned for bf16, else a converted or generated copy, made anew at every call
+  // (docs/numerics.md, weights). Errors: kNotFound; kResourceExhausted.
   // With tie_word_embeddings there is no "lm_head.weight".
   Result<Bf16Tensor> Load(std::string_view hf_name) const;
 
@@ -51,14 +63,22 @@ class Checkpoint {
   const std::optional<HfTokenizerFiles>& hf_tokenizer_files() const { return hf_tokenizer_files_; }
 
  private:
+  struct DummySource {
+    int64_t seed = 0;
+    ThreadPool* pool = nullptr;
+  };
+
   Checkpoint(ModelConfig config, std::string path, std::vector<FileTensor> tensors);
+  Result<Bf16Tensor> Convert(const TensorInfo& info, const TensorSource& source) const;
+  Result<Bf16Tensor> Generate(const TensorInfo& info, const DummySource& source) const;
   static Result<Checkpoint> OpenGguf(const std::string& path);
   static Result<Checkpoint> OpenDirectory(const std::string& path);
 
   ModelConfig config_;
   std::string path_;
   std::vector<TensorInfo> tensors_;    // ascending by name
-  std::vector<TensorSource> sources_;  // of tensors_
+  std::vector<TensorSource> sources_;  // of tensors_; empty where they are generated
+  std::optional<DummySource> dummy_;
   std::optional<GgufTokenizer> gguf_tokenizer_;
   std::optional<HfTokenizerFiles> hf_tokenizer_files_;
 };

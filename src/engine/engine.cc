@@ -14,6 +14,7 @@
 #include "engine/model_runner.h"
 #include "engine/prepare.h"
 #include "model/model.h"
+#include "numerics/profile.h"
 #include "output/output_processor.h"
 #include "scheduler/scheduler.h"
 #include "tokenizer/tokenizer.h"
@@ -361,8 +362,8 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   spec.targets_begin = wants_prompt ? 1 : prompt_len;
   spec.targets_end = prompt_len + static_cast<int32_t>(spec.completion_ids.size());
   spec.prefix_root = std::make_shared<const PrefixRoot>(
-      fmt::format("weights {}, profile sm90-draft, mode invariant, mask causal, salt {}",
-                  weights_generation, request.cache_salt));
+      fmt::format("weights {}, profile {}, mode invariant, mask causal, salt {}",
+                  weights_generation, kNumericsProfile, request.cache_salt));
   scheduler.Add(std::move(spec));
 }
 

@@ -1,6 +1,8 @@
 #include "engine/load_model.h"
 
 #include <algorithm>
+#include <optional>
+#include <thread>
 
 #include "checkpoint/mapped_file.h"
 
@@ -37,6 +39,19 @@ Result<Tokenizer> TokenizerFromFiles(const HfTokenizerFiles& files) {
 
 }  // namespace
 
+Result<LoadFormat> ParseLoadFormat(std::string_view name) {
+  if (name == "auto") return LoadFormat::kAuto;
+  if (name == "dummy") return LoadFormat::kDummy;
+  return InvalidArgument("expected auto or dummy, found \"{}\"", name);
+}
+
+Result<Checkpoint> OpenCheckpoint(const ModelSource& source, ThreadPool* pool) {
+  if (source.load_format == LoadFormat::kDummy) {
+    return Checkpoint::OpenDummy(source.path, source.dummy_seed, pool);
+  }
+  return Checkpoint::Open(source.path);
+}
+
 Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpoint) {
   if (checkpoint.gguf_tokenizer().has_value()) {
     VX_ASSIGN_OR_RETURN(Tokenizer tokenizer,
@@ -71,9 +86,13 @@ std::vector<int32_t> StopTokenIds(const ModelConfig& config, const Tokenizer* to
   return ids;
 }
 
-Result<LoadedModel> LoadModel(const std::string& path, std::shared_ptr<const Backend> backend,
+Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const Backend> backend,
                               const ModelLoadOptions& options) {
-  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Open(path));
+  std::optional<ThreadPool> pool;  // idle threads are not worth having where nothing is generated
+  if (source.load_format == LoadFormat::kDummy) {
+    pool.emplace(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  }
+  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, pool ? &*pool : nullptr));
   LoadedModel loaded;
   VX_ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(checkpoint));
   VX_ASSIGN_OR_RETURN(loaded.model, Model::Load(checkpoint, std::move(backend), options));

@@ -2,10 +2,13 @@
 #ifndef VEXACT_ENGINE_LOAD_MODEL_H_
 #define VEXACT_ENGINE_LOAD_MODEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
@@ -15,6 +18,24 @@ namespace vexact {
 // "cpu"; "cuda": the first GPU, which must be one whose arithmetic is proven; "auto": the GPU if
 // there is one that "cuda" takes, else the CPU. Errors name what was found.
 Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device);
+
+enum class LoadFormat {
+  kAuto,   // the weights of a Hugging Face directory or a GGUF file
+  kDummy,  // weights generated for a directory's config.json (checkpoint/dummy_tensors.h)
+};
+
+// "auto" or "dummy"; an error names what was found.
+Result<LoadFormat> ParseLoadFormat(std::string_view name);
+
+// Where a model comes from.
+struct ModelSource {
+  std::string path;  // a directory or a GGUF file
+  LoadFormat load_format = LoadFormat::kAuto;
+  int64_t dummy_seed = 0;  // of kDummy's weights
+};
+
+// `pool` makes dummy weights and outlives the checkpoint; null: the thread that loads does.
+Result<Checkpoint> OpenCheckpoint(const ModelSource& source, ThreadPool* pool);
 
 // The tokenizer of an open checkpoint: GGUF's vocabulary, or the directory's tokenizer.json. Null
 // if a directory has none: then requests and answers are token ids.
@@ -30,8 +51,7 @@ struct LoadedModel {
   std::vector<int32_t> eos_token_ids;          // for EngineConfig::eos_token_ids
 };
 
-// `path` is a Hugging Face directory or a GGUF file.
-Result<LoadedModel> LoadModel(const std::string& path, std::shared_ptr<const Backend> backend,
+Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const Backend> backend,
                               const ModelLoadOptions& options);
 
 }  // namespace vexact

@@ -73,6 +73,8 @@ TEST(Usage, HelpOfGenerateHasEveryFlag) {
                            "--attn-impl",
                            "--device",
                            "--batch-probe",
+                           "--load-format",
+                           "--dummy-seed",
                            "--seed"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }

@@ -71,7 +71,7 @@ Answers Theirs(const nlohmann::json& golden, const char* precision) {
 }
 
 Answers OursOver(const nlohmann::json& golden, const std::string& path) {
-  Result<LoadedModel> loaded = LoadModel(path, MakeCpuBackend(), {});
+  Result<LoadedModel> loaded = LoadModel({.path = path}, MakeCpuBackend(), {});
   if (!loaded.ok()) {
     ADD_FAILURE() << loaded.error().message;
     return {};

@@ -1,0 +1,47 @@
+#include "common/model_identity.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "checkpoint/model_id.h"
+#include "common/version.h"
+#include "numerics/profile.h"
+
+namespace vexact {
+namespace {
+
+std::string Variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+std::string CacheFolder() {
+  if (const std::string own = Variable("VEXACT_CACHE"); !own.empty()) return own;
+  if (const std::string xdg = Variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/vexact";
+  if (const std::string home = Variable("HOME"); !home.empty()) return home + "/.cache/vexact";
+  return "";
+}
+
+Result<ModelIdentity> IdentifyModel(const ModelSource& source, std::vector<int32_t> eos_token_ids,
+                                    int32_t num_threads) {
+  ThreadPool pool(num_threads > 0
+                      ? num_threads
+                      : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, &pool));
+  ModelIdentity identity;
+  identity.engine_version = EngineVersion();
+  identity.profile = kNumericsProfile;
+  const std::string folder = CacheFolder();
+  VX_ASSIGN_OR_RETURN(identity.weights_id, folder.empty()
+                                               ? WeightsId(checkpoint, pool)
+                                               : CachedWeightsId(checkpoint, folder, pool));
+  VX_ASSIGN_OR_RETURN(identity.tokenizer_id, TokenizerId(checkpoint));
+  identity.eos_token_ids = std::move(eos_token_ids);
+  return identity;
+}
+
+}  // namespace vexact
