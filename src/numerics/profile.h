@@ -6,7 +6,7 @@
 
 namespace vexact {
 
-inline constexpr std::string_view kNumericsProfile = "sm90-draft";
+inline constexpr std::string_view kNumericsProfile = "sm90";
 
 }  // namespace vexact
 
