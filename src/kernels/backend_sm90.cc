@@ -70,6 +70,10 @@ class Sm90Backend final : public Backend {
     return linear_->Prepare(problems, rows);
   }
   Result<AttentionPlan> MakeAttentionPlan(const AttentionLimits& limits) const override {
+    const int64_t d = limits.head_dim;
+    if (d != 16 && d != 32 && d != 64 && d != 128) {
+      return Unsupported("device cuda: head_dim: expected 16, 32, 64 or 128, found {}", d);
+    }
     AttentionPlan plan{limits, Buffer()};
     VX_ASSIGN_OR_RETURN(plan.storage, AllocateCuda(AttentionPlanBytesSm90(limits)));
     return plan;

@@ -109,6 +109,10 @@ class StagedBackend final : public HostBackend {
     return weight;
   }
 
+  Result<AttentionPlan> MakeAttentionPlan(const AttentionLimits& limits) const override {
+    return device_->MakeAttentionPlan(limits);
+  }
+
   void Linear(const LinearArgs& host, Stream&) const override {
     Run([&](Call& call, Stream& stream) {
       LinearArgs args = host;
