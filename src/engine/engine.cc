@@ -209,7 +209,7 @@ Status Engine::UpdateWeights(std::shared_ptr<const Model> model) {
         "another");
   }
   impl_->model = model;
-  impl_->runner->SetModel(std::move(model));
+  VX_RETURN_IF_ERROR(impl_->runner->SetModel(std::move(model)));
   ++impl_->weights_generation;
   impl_->scheduler.ResetPrefixCache();
   return {};

@@ -61,7 +61,7 @@ Status ModelRunner::AllocateKv(int32_t num_blocks) {
                        static_cast<size_t>(model_->KvBytesPerToken());
   VX_ASSIGN_OR_RETURN(kv_, backend_.Allocate(bytes));
   num_blocks_ = num_blocks;
-  return {};
+  return RecordForwards();
 }
 
 // Recorded work has one size for each count of rows; padding rows change no bit, so sizes may be
@@ -73,12 +73,17 @@ int64_t ModelRunner::PaddedRows(int64_t rows) const {
   return std::min<int64_t>(padded, options_.max_num_batched_tokens);
 }
 
-Status ModelRunner::PrepareLinears() const {
-  if (!backend_.CanCapture()) return {};
+std::vector<int64_t> ModelRunner::PaddedSizes() const {
   std::vector<int64_t> sizes;
   for (int64_t rows = 1; rows <= options_.max_num_batched_tokens; ++rows) {
     if (PaddedRows(rows) == rows) sizes.push_back(rows);
   }
+  return sizes;
+}
+
+Status ModelRunner::PrepareLinears() const {
+  if (!backend_.CanCapture()) return {};
+  std::vector<int64_t> sizes = PaddedSizes();
   std::vector<LinearProblem> problems = model_->LinearProblems();
   const LinearProblem lm_head = problems.back();
   problems.pop_back();
@@ -87,9 +92,25 @@ Status ModelRunner::PrepareLinears() const {
   return backend_.PrepareLinear({&lm_head, 1}, sizes);
 }
 
-void ModelRunner::SetModel(std::shared_ptr<const Model> model) {
-  model_ = std::move(model);
+Status ModelRunner::RecordForwards() {
   recordings_.clear();
+  if (!model_->CanCaptureForward()) return {};
+  // A step of padding alone, run once without a recording: everything a recording calls is loaded
+  // by then.
+  const std::vector<int64_t> sizes = PaddedSizes();
+  inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
+  RunForward(sizes.back());
+  VX_RETURN_IF_ERROR(backend_.Synchronize(stream_.stream));
+  for (const int64_t size : sizes) {
+    VX_ASSIGN_OR_RETURN(recordings_[size],
+                        backend_.Capture(stream_.stream, [&] { RunForward(size); }));
+  }
+  return {};
+}
+
+Status ModelRunner::SetModel(std::shared_ptr<const Model> model) {
+  model_ = std::move(model);
+  return RecordForwards();
 }
 
 ModelRunner::~ModelRunner() {
@@ -130,17 +151,13 @@ void ModelRunner::ThreadMain() {
     jobs_.pop_front();
     lock.unlock();
 
-    if (const Status status = QueueForward(&job); !status.ok()) job.error = status.error().message;
+    QueueForward(&job);
     if (in_flight.has_value()) {
       WaitUntilDone();
       Finish(&*in_flight);
     }
     for (const StartedSequence& started : job.plan->started) sampler_->Start(started);
-    if (job.error.empty()) {
-      if (const Status status = QueueSampling(job); !status.ok()) {
-        job.error = status.error().message;
-      }
-    }
+    if (const Status status = QueueSampling(job); !status.ok()) job.error = status.error().message;
     in_flight = std::move(job);
     backend_.Notify(
         stream_.stream,
@@ -162,22 +179,16 @@ void ModelRunner::WaitUntilDone() {
   wake_.wait(lock, [this] { return done_; });
 }
 
-Status ModelRunner::QueueForward(Job* job) {
+void ModelRunner::QueueForward(Job* job) {
   job->begun = Clock::now();
   const int64_t padded_tokens = PaddedRows(job->inputs.num_tokens());
   inputs_.Upload(job->inputs, padded_tokens, backend_, stream_.stream);
-  Recording* const recording = model_->CanCaptureForward() ? &recordings_[padded_tokens] : nullptr;
-  if (recording == nullptr || !recording->ran) {
-    if (recording != nullptr) recording->ran = true;
+  const auto recording = recordings_.find(padded_tokens);
+  if (recording == recordings_.end()) {
     RunForward(padded_tokens);
-    return {};
+  } else {
+    backend_.Replay(recording->second, stream_.stream);
   }
-  if (recording->forward.graph == nullptr) {
-    VX_ASSIGN_OR_RETURN(recording->forward,
-                        backend_.Capture(stream_.stream, [&] { RunForward(padded_tokens); }));
-  }
-  backend_.Replay(recording->forward, stream_.stream);
-  return {};
 }
 
 void ModelRunner::RunForward(int64_t padded_tokens) {

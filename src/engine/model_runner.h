@@ -65,14 +65,14 @@ class ModelRunner {
   ModelRunner(const ModelRunner&) = delete;
   ModelRunner& operator=(const ModelRunner&) = delete;
 
-  // Once, before the first Launch.
+  // Once, before the first Launch: the pool, and the forward passes recorded with it.
   Status AllocateKv(int32_t num_blocks);
 
   // `plan` must stay as it is until the ticket is collected; `inputs` is BuildBatch(plan).
   StepTicket Launch(std::shared_ptr<const StepPlan> plan, BatchInputs inputs);
 
   // For the steps launched from now on. Requires: nothing in flight; the same shapes.
-  void SetModel(std::shared_ptr<const Model> model);
+  Status SetModel(std::shared_ptr<const Model> model);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -83,23 +83,19 @@ class ModelRunner {
     Clock::time_point begun;
     std::string error;  // why nothing came of it, or empty
   };
-  // Recorded forward passes of one padded size; the first step of a size runs without, so that
-  // everything it needs is loaded when the second is recorded.
-  struct Recording {
-    bool ran = false;
-    CapturedWork forward;
-  };
-
   ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model);
   Status Allocate();
   Status PrepareLinears() const;
-  // Sizes that steps, or rows of logits, are padded to.
+  // The size that a step, or rows of logits, is padded to; and all there are.
   int64_t PaddedRows(int64_t rows) const;
+  std::vector<int64_t> PaddedSizes() const;
+  // Records the forward pass of every size, once the addresses it reads are known.
+  Status RecordForwards();
 
   void ThreadMain();
   void WaitUntilDone();
   // The parts of a step, in order.
-  Status QueueForward(Job* job);
+  void QueueForward(Job* job);
   Status QueueSampling(const Job& job);
   void Finish(Job* job);
   void RunForward(int64_t padded_tokens);
@@ -116,11 +112,11 @@ class ModelRunner {
   Workspace workspace_;
   Buffer kv_;  // [layer][block][K, V][kv_head][slot][head_dim] bf16
   int32_t num_blocks_ = 0;
-  Buffer hidden_;                            // [max_num_batched_tokens, hidden] bf16
-  Buffer gathered_;                          // [kMaxLogitRows, hidden] bf16
-  Buffer logits_;                            // [kMaxLogitRows, vocabulary] fp32
-  Buffer host_row_faults_;                   // [max_num_batched_tokens] uint8
-  std::map<int64_t, Recording> recordings_;  // by padded tokens
+  Buffer hidden_;                               // [max_num_batched_tokens, hidden] bf16
+  Buffer gathered_;                             // [kMaxLogitRows, hidden] bf16
+  Buffer logits_;                               // [kMaxLogitRows, vocabulary] fp32
+  Buffer host_row_faults_;                      // [max_num_batched_tokens] uint8
+  std::map<int64_t, CapturedWork> recordings_;  // forward passes, by padded tokens
   Clock::time_point last_finish_;
 
   std::mutex mutex_;  // guards everything below

@@ -113,6 +113,7 @@ Result<std::unique_ptr<Backend>> MakeSm90Backend() {
         "(compute capability {}.{})",
         device.name, device.compute_major, device.compute_minor);
   }
+  VX_RETURN_IF_ERROR(KeepFreedCudaMemory());
   VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0));
   VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
   return std::unique_ptr<Backend>(

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -107,6 +108,17 @@ Result<Buffer> AllocatePinned(size_t bytes) {
                 [](void* p) { static_cast<void>(cudaFreeHost(p)); });
   std::fill_n(buffer.data(), bytes, std::byte{0});
   return buffer;
+}
+
+Status KeepFreedCudaMemory() {
+  cudaMemPool_t pool = nullptr;
+  uint64_t threshold = std::numeric_limits<uint64_t>::max();
+  cudaError_t e = cudaDeviceGetDefaultMemPool(&pool, 0);
+  if (e == cudaSuccess) {
+    e = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold);
+  }
+  if (e != cudaSuccess) return DeviceError("the pool of stream-ordered memory", e);
+  return {};
 }
 
 Status CudaMemoryInfo(int64_t* free_bytes, int64_t* total_bytes) {

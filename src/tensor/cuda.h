@@ -32,6 +32,8 @@ Result<CudaDevice> FirstCudaDevice();
 // bytes wanted and left.
 Result<Buffer> AllocateCuda(size_t bytes);
 Result<Buffer> AllocatePinned(size_t bytes);
+// Memory that stream-ordered allocations give back stays with this process for the next ones.
+Status KeepFreedCudaMemory();
 Status CudaMemoryInfo(int64_t* free_bytes, int64_t* total_bytes);
 
 Result<OwnedStream> MakeCudaStream();
