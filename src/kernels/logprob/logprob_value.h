@@ -33,7 +33,9 @@ VX_HOST_DEVICE inline float LogprobOf(float z, int32_t exponent, uint64_t sum) {
   const float t = fmaf(z, kLog2E, -static_cast<float>(exponent));
   const float total = Log2(static_cast<float>(sum) * 0x1p-44f);
   const float logprob = (t - total) * kLn2;
-  return logprob < 0.0f ? logprob : 0.0f;
+  // nvcc makes this a minimum, which may keep a -0; the sum with +0 does not.
+  const float certain = logprob < 0.0f ? logprob : 0.0f;
+  return certain + 0.0f;
 }
 
 }  // namespace vexact
