@@ -96,9 +96,14 @@ Result<Verdict> Prove(LoadedModel model, bool fail_fast) {
   return verdict;
 }
 
-int Run(const std::string& path, bool fail_fast) {
+int Run(const std::string& path, const std::string& device, bool fail_fast) {
   const Clock::time_point start = Clock::now();
-  Result<LoadedModel> model = LoadModel({.path = path}, MakeCpuBackend(), {});
+  const auto backend = MakeBackend(device);
+  if (!backend.ok()) {
+    fmt::print(stderr, "vexact_demo: {}\n", backend.error().message);
+    return kExitFailure;
+  }
+  Result<LoadedModel> model = LoadModel({.path = path}, *backend, {});
   if (!model.ok()) {
     fmt::print(stderr, "vexact_demo: {}\n", model.error().message);
     return kExitFailure;
@@ -133,6 +138,9 @@ int main(int argc, char** argv) {
       "usage.");
   std::string model;
   vexact::AddModelFlag(app, model);
+  std::string device = "auto";
+  app.add_option("--device", device, "cpu, cuda, or auto: the GPU if there is one [auto]")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   bool fail_fast = false;
   app.add_flag("--fail-fast", fail_fast, "stop after the first way that fails");
   try {
@@ -140,5 +148,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? vexact::kExitSuccess : vexact::kExitUsage;
   }
-  return vexact::Run(model, fail_fast);
+  return vexact::Run(model, device, fail_fast);
 }

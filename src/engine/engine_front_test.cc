@@ -5,6 +5,7 @@
 #include <atomic>
 #include <thread>
 
+#include "support/backends.h"
 #include "support/engine_runs.h"
 #include "support/random_model.h"
 #include "support/test_scale.h"
@@ -15,7 +16,7 @@ namespace {
 class EngineFrontTest : public testing::Test {
  protected:
   EngineFrontTest()
-      : backend_(MakeCpuBackend()),
+      : backend_(BestDevice()),
         checkpoint_(MakeRandomCheckpoint({})),
         model_(LoadModelOf(checkpoint_, backend_)) {}
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
+#include "support/backends.h"
 #include "support/engine_runs.h"
 #include "support/random_model.h"
 #include "tokenizer/byte_level.h"
@@ -16,7 +17,7 @@ class EngineTextTest : public testing::Test {
  protected:
   EngineTextTest()
       : checkpoint_(MakeRandomCheckpoint({.vocab_size = kVocabSize})),
-        model_(LoadModelOf(checkpoint_, MakeCpuBackend())) {
+        model_(LoadModelOf(checkpoint_, BestDevice())) {
     TokenizerVocabulary vocabulary;
     vocabulary.source = "letters";
     vocabulary.model = "gpt2";

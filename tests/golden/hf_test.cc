@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "engine/load_model.h"
+#include "support/backends.h"
 #include "support/smollm2.h"
 
 namespace vexact {
@@ -71,7 +72,7 @@ Answers Theirs(const nlohmann::json& golden, const char* precision) {
 }
 
 Answers OursOver(const nlohmann::json& golden, const std::string& path) {
-  Result<LoadedModel> loaded = LoadModel({.path = path}, MakeCpuBackend(), {});
+  Result<LoadedModel> loaded = LoadModel({.path = path}, BestDevice(), {});
   if (!loaded.ok()) {
     ADD_FAILURE() << loaded.error().message;
     return {};

@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "engine/load_model.h"
+#include "support/backends.h"
 #include "support/smollm2.h"
 
 namespace vexact {
@@ -48,7 +49,7 @@ TEST(SmolLm2, AnswersWithTheOraclesBits) {
   if (path.empty()) GTEST_SKIP() << "the model is not in the cache: run scripts/fetch_model";
   std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/oracle/oracle_smollm2.json");
   const nlohmann::json requests = nlohmann::json::parse(file)["requests"];
-  const Result<LoadedModel> loaded = LoadModel({.path = path}, MakeCpuBackend(), {});
+  const Result<LoadedModel> loaded = LoadModel({.path = path}, BestDevice(), {});
   ASSERT_TRUE(loaded.ok()) << loaded.error().message;
   auto engine = Engine::Create({}, loaded->model, loaded->tokenizer);
   ASSERT_TRUE(engine.ok()) << engine.error().message;

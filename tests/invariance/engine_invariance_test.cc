@@ -176,7 +176,7 @@ struct Coverage {
 
 void CheckCase(Coverage* coverage) {
   const Checkpoint checkpoint = MakeRandomCheckpoint(AnyModel());
-  const auto model = LoadModelOf(checkpoint, MakeCpuBackend());
+  const auto model = LoadModelOf(checkpoint, BestDevice());
   std::vector<Arrival> arrivals(Between(1, 8));
   for (Arrival& arrival : arrivals) {
     arrival.request = AnyRequest();

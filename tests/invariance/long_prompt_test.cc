@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "support/backends.h"
 #include "support/engine_runs.h"
 #include "support/random_model.h"
 #include "support/test_scale.h"
@@ -32,7 +33,7 @@ TEST(LongPrompt, LogProbabilitiesFitInAFixedMemory) {
   spec.vocab_size = kVocabSize;
   spec.max_positions = num_tokens + 1;
   const Checkpoint checkpoint = MakeRandomCheckpoint(spec);
-  const auto model = LoadModelOf(checkpoint, MakeCpuBackend());
+  const auto model = LoadModelOf(checkpoint, BestDevice());
   EngineConfig config;
   config.num_threads = 2;
   config.max_num_seqs = 2;

@@ -24,6 +24,8 @@ std::vector<NamedBackend> AllBackends() {
   return backends;
 }
 
+std::shared_ptr<const Backend> BestDevice() { return AllDevices().back().backend; }
+
 std::vector<NamedBackend> AllDevices() {
   std::vector<NamedBackend> devices = {{"cpu", MakeCpuBackend()}};
   if (const std::shared_ptr<const Backend> device = Gpu()) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "support/backends.h"
 #include "support/random_model.h"
 
 namespace vexact {
@@ -22,7 +23,7 @@ class EngineFixture : public testing::Test {
   static RandomModelSpec ModelSpec() { return {.nan_token = kNanToken}; }
 
   EngineFixture()
-      : backend_(MakeCpuBackend()),
+      : backend_(BestDevice()),
         checkpoint_(MakeRandomCheckpoint(ModelSpec())),
         model_(LoadModelOf(checkpoint_, backend_)) {}
 
