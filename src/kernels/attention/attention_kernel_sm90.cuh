@@ -1,52 +1,51 @@
-// The attention kernel: a fixed number of blocks works off the plan's prefill units, then its
-// decode units. Lengths are read on the device only, so a recorded launch serves every step.
+// The attention kernels: prefill's blocks take the plan's units as they come, decode's blocks a run
+// of work each. Lengths are read on the device only, so recorded launches serve every step; both
+// are launched in every step, and the one without work ends at once.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
-#include <algorithm>
 #include <bit>
 #include <cstdint>
 
 #include "base/check.h"
 #include "kernels/attention/attention_decode_sm90.cuh"
 #include "kernels/attention/attention_prefill_sm90.cuh"
-#include "kernels/sm90/launch.cuh"
+#include "kernels/sm90/dependent_launch.cuh"
 #include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
 template <int kHeadDim>
-constexpr size_t AttentionSharedBytes() {
-  return std::max(sizeof(PrefillShared<kHeadDim>),
-                  kAttentionWarps * sizeof(DecodeShared<kHeadDim>));
-}
-
-template <int kHeadDim, int kSegmentTiles>
 __global__ void __launch_bounds__(kAttentionWarps * 32, 1)
-    AttentionKernel(const __grid_constant__ AttentionParameters p) {
+    PrefillKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(128) unsigned char shared[];
-  PrefillBlock<kHeadDim, kSegmentTiles>(p, reinterpret_cast<PrefillShared<kHeadDim>*>(shared))
-      .Run();
-  __syncthreads();
-  auto* decode = reinterpret_cast<DecodeShared<kHeadDim>*>(shared);
-  DecodeWarp<kHeadDim, kSegmentTiles>(p, decode + threadIdx.x / 32).Run();
+  WaitForEarlier();
+  AllowLater();
+  PrefillBlock<kHeadDim>(p, reinterpret_cast<PrefillShared<kHeadDim>*>(shared)).Run();
   __syncthreads();
   if (threadIdx.x != 0) return;
   AttentionCounters* counters = p.plan.counters;
   __threadfence();
   if (atomicAdd(&counters->blocks_finished, 1) == static_cast<int32_t>(gridDim.x) - 1) {
     counters->prefill_taken = 0;
-    counters->decode_taken = 0;
     counters->blocks_finished = 0;
   }
+}
+
+template <int kHeadDim>
+__global__ void __launch_bounds__(kAttentionWarps * 32, kDecodeBlocksPerSm)
+    DecodeKernel(const __grid_constant__ AttentionParameters p) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  WaitForEarlier();
+  AllowLater();
+  DecodeBlock<kHeadDim>(p, reinterpret_cast<DecodeShared<kHeadDim>*>(shared)).Run();
 }
 
 inline bool RowsAreWords(const bf16* data, int64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 4 == 0 && stride % 2 == 0;
 }
 
-// Segments of kSegmentTiles tiles; args.plan was made for them.
-template <int kHeadDim, int kSegmentTiles>
+template <int kHeadDim>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   VX_CHECK(args.plan != nullptr, "a plan");
   const AttentionLimits& limits = args.plan->limits;
@@ -72,10 +71,14 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
       static_cast<int32_t>(args.num_heads),
       static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
       AttentionScale(kHeadDim)};
-  constexpr size_t kShared = AttentionSharedBytes<kHeadDim>();
-  AllowSharedBytes(AttentionKernel<kHeadDim, kSegmentTiles>, kShared);
-  Launch(AttentionKernel<kHeadDim, kSegmentTiles>, static_cast<unsigned>(NumSms()),
-         kAttentionWarps * 32, kShared, stream, p);
+  const auto sms = static_cast<unsigned>(NumSms());
+  constexpr int kThreads = kAttentionWarps * 32;
+  AllowSharedBytes(PrefillKernel<kHeadDim>, sizeof(PrefillShared<kHeadDim>));
+  LaunchDependent(PrefillKernel<kHeadDim>, sms, kThreads, sizeof(PrefillShared<kHeadDim>), stream,
+                  p);
+  AllowSharedBytes(DecodeKernel<kHeadDim>, sizeof(DecodeShared<kHeadDim>));
+  LaunchDependent(DecodeKernel<kHeadDim>, sms * kDecodeBlocksPerSm, kThreads,
+                  sizeof(DecodeShared<kHeadDim>), stream, p);
 }
 
 }  // namespace vexact::sm90

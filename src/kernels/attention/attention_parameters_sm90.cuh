@@ -1,4 +1,4 @@
-// What the attention kernel is launched with, and how it reads queries and writes answers.
+// What the attention kernels are launched with, and how it reads queries and writes answers.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
 
@@ -24,7 +24,7 @@ struct AttentionParameters {
   float scale;    // AttentionScale(head_dim)
 };
 
-// One sequence as a unit sees it.
+// One sequence as a prefill unit sees it.
 struct UnitSequence {
   const int32_t* blocks;  // block of position p at p >> block_shift
   int32_t first_row;      // of q and y
@@ -118,21 +118,20 @@ __device__ __forceinline__ int64_t KvOffset(const AttentionParameters& p, int32_
   return block * p.kv.block_stride + ((head << p.block_shift) + slot) * kHeadDim;
 }
 
-// Values that are not finite become 0 in 16 bytes of shared memory. Of use where a unit's rows do
-// not all see a position: P is 0 there for some, and 0 times what is not finite is NaN.
+// Values that are not finite become 0, in a pair and in 16 bytes of shared memory. Of use where
+// rows that are computed together do not all see a position: P is 0 there for some, and 0 times
+// what is not finite is NaN.
+__device__ __forceinline__ uint32_t ZeroNotFinite(uint32_t pair) {
+  const uint32_t low = (pair & 0x7f80u) == 0x7f80u ? 0xffffu : 0u;
+  const uint32_t high = (pair & 0x7f800000u) == 0x7f800000u ? 0xffff0000u : 0u;
+  return pair & ~(low | high);
+}
 __device__ __forceinline__ void ZeroNotFinite(unsigned char* piece) {
   auto* words = reinterpret_cast<uint4*>(piece);
-  uint4 x = *words;
-  bool changed = false;
-  uint32_t* w[4] = {&x.x, &x.y, &x.z, &x.w};
-#pragma unroll
-  for (uint32_t* word : w) {
-    const uint32_t low = (*word & 0x7f80u) == 0x7f80u ? 0xffffu : 0u;
-    const uint32_t high = (*word & 0x7f800000u) == 0x7f800000u ? 0xffff0000u : 0u;
-    changed |= (low | high) != 0;
-    *word &= ~(low | high);
-  }
-  if (changed) *words = x;
+  const uint4 x = *words;
+  const uint4 finite = {ZeroNotFinite(x.x), ZeroNotFinite(x.y), ZeroNotFinite(x.z),
+                        ZeroNotFinite(x.w)};
+  if (finite.x != x.x || finite.y != x.y || finite.z != x.z || finite.w != x.w) *words = finite;
 }
 
 }  // namespace vexact::sm90

@@ -2,35 +2,44 @@
 
 #include "base/check.h"
 #include "kernels/sm90/launch.cuh"
+#include "kernels/sm90/reduce.cuh"
 
 namespace vexact {
 namespace sm90 {
 namespace {
 
 constexpr int kPlanThreads = 1024;
+constexpr int kMaxBoundaries = 512;
+// Decode work is counted in chunks of 16 positions of one KV head. A head that a block begins or
+// ends costs it about as much as this many chunks.
+constexpr int kWorkChunk = 16;
+constexpr int kHeadWork = 4;
+constexpr int kSegmentWork = kAttentionSegment / kWorkChunk;
 
 struct PlanParameters {
   PagedSequences sequences;
   AttentionPlanView plan;
   int32_t group;  // query heads of a KV head
   int32_t num_kv_heads;
-  int32_t segment;  // positions
-  int32_t warps;    // of the attention kernel, all blocks
+  int32_t sms;
+  int32_t split_room;  // partial results
 };
 
 struct PlannedSequence {
-  int32_t tokens;
-  int32_t context;
-  bool decode;       // few rows
-  int32_t segments;  // of a decode sequence, the last perhaps short
+  DecodeSequence sequence;
+  bool decode;  // few rows
+  int32_t segments;
+  int32_t work;  // of one KV head
 };
 
 __device__ PlannedSequence ReadSequence(const PlanParameters& p, int64_t s) {
+  const int32_t first_row = p.sequences.query_start[s];
   PlannedSequence r;
-  r.tokens = p.sequences.query_start[s + 1] - p.sequences.query_start[s];
-  r.context = p.sequences.context_len[s];
-  r.decode = r.tokens > 0 && r.tokens * p.group <= kWarpRows;
-  r.segments = r.decode ? (r.context - 1) / p.segment + 1 : 0;
+  r.sequence = {p.sequences.block_table_start[s], p.sequences.context_len[s], first_row,
+                p.sequences.query_start[s + 1] - first_row};
+  r.decode = r.sequence.tokens > 0 && r.sequence.tokens * p.group <= kDecodeRows;
+  r.segments = (r.sequence.context - 1) / kAttentionSegment + 1;
+  r.work = kHeadWork + (r.sequence.context - 1) / kWorkChunk + 1;
   return r;
 }
 
@@ -39,64 +48,132 @@ __device__ void EmitPrefill(const PlanParameters& p, int32_t s, int32_t rows) {
   const int32_t first = atomicAdd(&p.plan.counters->prefill, blocks);
   for (int32_t i = 0; i < blocks; ++i) {  // the last rows see most: they come first
     const int32_t begin = (blocks - 1 - i) * kPrefillRows;
-    p.plan.prefill[first + i] = {s, begin, min(rows, begin + kPrefillRows), kWhole};
+    p.plan.prefill[first + i] = {s, begin, min(rows, begin + kPrefillRows)};
   }
 }
 
-// Runs of at most `run` segments.
-__device__ void EmitDecode(const PlanParameters& p, int32_t s, const PlannedSequence& r,
-                           int32_t run, int32_t* slots_taken) {
-  int32_t slot = kWhole;
-  if (r.segments > run) {
-    const int32_t wanted = r.segments * r.tokens;
-    slot = atomicAdd(slots_taken, wanted);
-    if (slot + wanted > kSplitSlots) slot = kWhole;
+// The sequences of one thread.
+struct Share {
+  int64_t work;       // of decode, all KV heads; in the table: of the threads before
+  int32_t sequences;  // likewise
+};
+
+__device__ int64_t FirstOfShare(const PlanParameters& p, int thread) {
+  const int64_t each = (p.sequences.count + kPlanThreads - 1) / kPlanThreads;
+  return min(p.sequences.count, thread * each);
+}
+
+// The last thread whose share begins at or before `target`: the one that holds it.
+__device__ int FindShare(const Share* shares, int64_t target) {
+  int low = 0;
+  for (int step = kPlanThreads / 2; step > 0; step /= 2) {
+    if (shares[low + step].work <= target) low += step;
   }
-  const int32_t length = slot == kWhole ? r.segments : run;
-  const int32_t full = r.context / p.segment / length;
-  const int32_t units = (r.segments + length - 1) / length;
-  const int32_t first = atomicAdd(&p.plan.counters->decode_long, full);
-  for (int32_t i = 0; i < full; ++i) {
-    p.plan.decode_long[first + i] = {s, i * length, (i + 1) * length, slot};
-  }
-  if (units > full) {
-    const AttentionUnit rest{s, full * length, r.segments, slot};
-    const int32_t positions = r.context - rest.begin * p.segment;
-    if (positions > run * p.segment / 2) {
-      p.plan.decode_long[atomicAdd(&p.plan.counters->decode_long, 1)] = rest;
-    } else {
-      p.plan.decode_short[atomicAdd(&p.plan.counters->decode_short, 1)] = rest;
+  return low;
+}
+
+// The boundary nearest to `target` on the line of work, from the finished list of decode sequences;
+// *rows_of_head: partial results of the head that it splits.
+__device__ DecodeBoundary PlaceBoundary(const PlanParameters& p, const Share* shares,
+                                        int64_t target, int32_t* rows_of_head) {
+  const int share = FindShare(shares, target);
+  int64_t rest = target - shares[share].work;
+  DecodeBoundary b{};
+  b.sequence = shares[share].sequences;
+  b.slot = -1;
+  *rows_of_head = 0;
+  for (int64_t s = FirstOfShare(p, share); s < FirstOfShare(p, share + 1); ++s) {
+    const PlannedSequence r = ReadSequence(p, s);
+    if (!r.decode) continue;
+    const int64_t work = int64_t{r.work} * p.num_kv_heads;
+    if (rest >= work) {
+      rest -= work;
+      ++b.sequence;
+      continue;
     }
+    b.kv_head = static_cast<int32_t>(rest / r.work);
+    const auto into = static_cast<int32_t>(rest % r.work);
+    b.segment = max(0, into - kHeadWork + kSegmentWork / 2) / kSegmentWork;
+    *rows_of_head = r.segments * r.sequence.tokens * p.group;
+    if (b.segment >= r.segments) {
+      b.segment = 0;
+      b.kv_head = (b.kv_head + 1) % p.num_kv_heads;
+      if (b.kv_head == 0) ++b.sequence;
+    }
+    break;
   }
+  b.at = p.plan.decode[b.sequence];
+  return b;
 }
 
-// One block. Sequences are split until each warp has about two units.
+// Several boundaries may split one head: the first takes the room, and all are given its place. A
+// head for which no room is left stays whole.
+__device__ int32_t TakeSlot(const PlanParameters& p, int32_t rows, int32_t* slots_taken) {
+  const int32_t slot = atomicAdd(slots_taken, rows);
+  return slot <= p.split_room - rows ? slot : -1;
+}
+
+// One block.
 __global__ void __launch_bounds__(kPlanThreads) PlanKernel(PlanParameters p) {
-  __shared__ int32_t all_segments;
+  __shared__ Share shares[kPlanThreads];
+  __shared__ DecodeBoundary boundaries[kMaxBoundaries];
   __shared__ int32_t slots_taken;
-  if (threadIdx.x == 0) {
-    all_segments = 0;
+  const auto thread = static_cast<int32_t>(threadIdx.x);
+  if (thread == 0) {
     slots_taken = 0;
     *p.plan.counters = {};
   }
   __syncthreads();
-  int32_t own_segments = 0;
-  for (int64_t s = threadIdx.x; s < p.sequences.count; s += kPlanThreads) {
-    own_segments += ReadSequence(p, s).segments;
-  }
-  if (own_segments > 0) atomicAdd(&all_segments, own_segments);
-  __syncthreads();
-  const int32_t run =
-      max(1, static_cast<int32_t>(int64_t{all_segments} * p.num_kv_heads / (2 * int64_t{p.warps})));
-  for (int64_t s = threadIdx.x; s < p.sequences.count; s += kPlanThreads) {
+  const int64_t begin = FirstOfShare(p, thread);
+  const int64_t end = FirstOfShare(p, thread + 1);
+  Share own{};
+  for (int64_t s = begin; s < end; ++s) {
     const PlannedSequence r = ReadSequence(p, s);
-    const auto sequence = static_cast<int32_t>(s);
     if (r.decode) {
-      EmitDecode(p, sequence, r, run, &slots_taken);
-    } else if (r.tokens > 0) {
-      EmitPrefill(p, sequence, r.tokens * p.group);
+      own.work += int64_t{r.work} * p.num_kv_heads;
+      ++own.sequences;
+    } else if (r.sequence.tokens > 0) {
+      EmitPrefill(p, static_cast<int32_t>(s), r.sequence.tokens * p.group);
     }
   }
+  const auto work = static_cast<int64_t>(RunningSumOfCta<kPlanThreads>(own.work));
+  const auto sequences = static_cast<int32_t>(RunningSumOfCta<kPlanThreads>(own.sequences));
+  shares[thread] = {work - own.work, sequences - own.sequences};
+  int32_t index = sequences - own.sequences;
+  for (int64_t s = begin; s < end; ++s) {
+    const PlannedSequence r = ReadSequence(p, s);
+    if (r.decode) p.plan.decode[index++] = r.sequence;
+  }
+  __shared__ Share all;
+  if (thread == kPlanThreads - 1) all = {work, sequences};
+  __syncthreads();
+
+  // Little work goes to one block an SM.
+  const int32_t blocks = p.sms * kDecodeBlocksPerSm;
+  const int32_t runs = all.work > int64_t{p.sms} * (kSegmentWork + kHeadWork) ? blocks : p.sms;
+  DecodeBoundary own_boundary{};
+  own_boundary.sequence = all.sequences;
+  int32_t rows = 0;
+  if (thread < runs && all.work > 0) {
+    own_boundary = PlaceBoundary(p, shares, all.work * thread / runs, &rows);
+  }
+  if (thread < kMaxBoundaries) boundaries[thread] = own_boundary;
+  __syncthreads();
+  int32_t first = thread;
+  if (own_boundary.segment > 0) {
+    const auto splits_same = [&](const DecodeBoundary& other) {
+      return other.segment > 0 && other.sequence == own_boundary.sequence &&
+             other.kv_head == own_boundary.kv_head;
+    };
+    while (first > 0 && splits_same(boundaries[first - 1])) --first;
+    if (first == thread) boundaries[thread].slot = TakeSlot(p, rows, &slots_taken);
+  }
+  __syncthreads();
+  if (own_boundary.segment > 0) {
+    own_boundary.slot = boundaries[first].slot;
+    if (own_boundary.slot < 0) own_boundary.segment = 0;
+  }
+  if (thread <= blocks) p.plan.boundaries[thread] = own_boundary;
 }
 
 }  // namespace
@@ -109,21 +186,6 @@ int NumSms() {
   return count;
 }
 
-void PlanAttentionWithSegment(const PagedSequences& sequences, const AttentionPlan& plan,
-                              int32_t segment, Stream& stream) {
-  VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
-  size_t bytes = 0;
-  const AttentionPlanView view = ViewPlan(plan.limits, plan.storage.data(), &bytes);
-  VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
-  const PlanParameters p{sequences,
-                         view,
-                         static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
-                         static_cast<int32_t>(plan.limits.num_kv_heads),
-                         segment,
-                         NumSms() * kAttentionWarps};
-  Launch(PlanKernel, 1, kPlanThreads, 0, stream, p);
-}
-
 }  // namespace sm90
 
 size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
@@ -133,7 +195,20 @@ size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
 }
 
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream) {
-  sm90::PlanAttentionWithSegment(sequences, plan, kAttentionSegment, stream);
+  using namespace sm90;  // NOLINT(google-build-using-namespace)
+  VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
+  const int sms = NumSms();
+  VX_CHECK(sms * kDecodeBlocksPerSm < kMaxBoundaries, "as many blocks as can be planned");
+  size_t bytes = 0;
+  const AttentionPlanView view = ViewPlan(plan.limits, plan.storage.data(), &bytes);
+  VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
+  const PlanParameters p{sequences,
+                         view,
+                         static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
+                         static_cast<int32_t>(plan.limits.num_kv_heads),
+                         sms,
+                         static_cast<int32_t>(kSplitSlots * plan.limits.num_heads)};
+  Launch(PlanKernel, 1, kPlanThreads, 0, stream, p);
 }
 
 }  // namespace vexact

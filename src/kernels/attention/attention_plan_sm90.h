@@ -1,6 +1,6 @@
-// What a step's attention plan holds on the device: lists of units of work, made by the plan kernel
-// and read by every layer's attention kernel, and the room in which units leave partial results to
-// each other. Which units there are changes no bit.
+// What a step's attention plan holds on the device: the work of prefill and of decode, made by the
+// plan kernel and read by every layer's attention kernels, and the room in which blocks leave
+// partial results to each other. How the work is cut changes no bit.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PLAN_SM90_H_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_PLAN_SM90_H_
 
@@ -12,52 +12,65 @@
 
 namespace vexact::sm90 {
 
-// A query row of a unit is one query head of one token: row r of a sequence and a KV head is its
-// token r / group, head r % group of the KV head's group.
-inline constexpr int kWarpRows = 16;       // rows of one warp, and most rows of a decode unit
-inline constexpr int kPrefillRows = 128;   // rows of a block of 8 warps
-inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs whose partial results fit
+// Row r of a sequence and a KV head is its token r / group, head r % group of the KV head's group.
+inline constexpr int kDecodeRows = 16;     // most rows of a decode sequence
+inline constexpr int kPrefillRows = 128;   // rows of a prefill block
+inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs, of all heads, whose partial
+                                           // results fit
 inline constexpr int kAttentionWarps = 8;  // of a block
+inline constexpr int kDecodeBlocksPerSm = 2;
 
-// A record is done once for each KV head.
-struct AttentionUnit {
+// Rows [begin, end) of a sequence, done once for each KV head.
+struct PrefillUnit {
   int32_t sequence;
-  // Decode: segments [begin, end) of all its rows. Prefill: rows [begin, end), all segments.
   int32_t begin;
   int32_t end;
-  // Decode: where the sequence's partial results start, the one of (segment, token) at
-  // slot + segment * tokens + token; kWhole: the unit is the whole sequence and writes y itself.
+};
+
+// A sequence with few rows.
+struct alignas(16) DecodeSequence {
+  int32_t first_block;  // in block_tables
+  int32_t context;
+  int32_t first_row;  // of q and y
+  int32_t tokens;
+};
+
+// Decode work is one line: the segments of each KV head of each decode sequence in turn. Each block
+// takes a run of it; this is where a run begins and the one before it ends.
+struct alignas(16) DecodeBoundary {
+  DecodeSequence at;
+  int32_t sequence;  // index among the decode sequences; their number at the line's end
+  int32_t kv_head;
+  int32_t segment;
+  // With segment > 0 the head is split: the partial result of its (segment, row) lies at
+  // slot + segment * rows + row.
   int32_t slot;
 };
-inline constexpr int32_t kWhole = -1;
 
 struct AttentionCounters {
-  int32_t prefill;       // records
-  int32_t decode_long;   // records, taken before the short ones
-  int32_t decode_short;  // records
-  // Of the layer that is running; its last block sets them back to 0.
+  int32_t prefill;  // units
+  // Of the layer that is running; its last prefill block sets them back to 0.
   int32_t prefill_taken;
-  int32_t decode_taken;
   int32_t blocks_finished;
 };
 
 struct AttentionPlanView {
   AttentionCounters* counters;
-  AttentionUnit* prefill;
-  AttentionUnit* decode_long;
-  AttentionUnit* decode_short;
-  int32_t* arrived;   // [kSplitSlots, KV heads]: units of (sequence, KV head) that are done; at its
-                      // first slot. 0 between layers.
-  float* partial_o;   // [kSplitSlots, heads, head_dim]
-  float* partial_ml;  // [kSplitSlots, heads, 2]: M, l
+  PrefillUnit* prefill;
+  DecodeSequence* decode;      // two more than there can be, so that reading ahead needs no test
+  DecodeBoundary* boundaries;  // [blocks + 1]
+  int32_t* arrived;            // [kSplitSlots * heads]: segments of a split head that are done; at
+                               // its slot. 0 between layers.
+  float* partial_o;            // [kSplitSlots * heads, head_dim]
+  float* partial_ml;           // [kSplitSlots * heads, 2]: M, l
 };
 
-inline int64_t MaxPrefillRecords(const AttentionLimits& limits) {
+// Of the current device.
+int NumSms();
+
+inline int64_t MaxPrefillUnits(const AttentionLimits& limits) {
   const int64_t group = limits.num_heads / limits.num_kv_heads;
   return limits.max_tokens * group / kPrefillRows + limits.max_sequences;
-}
-inline int64_t MaxDecodeRecords(const AttentionLimits& limits) {
-  return kSplitSlots + limits.max_sequences;
 }
 
 // The parts of a plan's storage, one after the other at multiples of 256 bytes; `bytes` is where
@@ -70,22 +83,15 @@ inline AttentionPlanView ViewPlan(const AttentionLimits& limits, std::byte* data
   };
   AttentionPlanView view{};
   take(1, view.counters);
-  take(MaxPrefillRecords(limits), view.prefill);
-  take(MaxDecodeRecords(limits), view.decode_long);
-  take(MaxDecodeRecords(limits), view.decode_short);
-  take(kSplitSlots * limits.num_kv_heads, view.arrived);
+  take(MaxPrefillUnits(limits), view.prefill);
+  take(limits.max_sequences + 2, view.decode);
+  take(NumSms() * kDecodeBlocksPerSm + 1, view.boundaries);
+  take(kSplitSlots * limits.num_heads, view.arrived);
   take(kSplitSlots * limits.num_heads * limits.head_dim, view.partial_o);
   take(kSplitSlots * limits.num_heads * 2, view.partial_ml);
   *bytes = used;
   return view;
 }
-
-// Of the current device.
-int NumSms();
-
-// PlanAttentionSm90 for another length of a segment (the measurements that chose the constant).
-void PlanAttentionWithSegment(const PagedSequences& sequences, const AttentionPlan& plan,
-                              int32_t segment, Stream& stream);
 
 }  // namespace vexact::sm90
 

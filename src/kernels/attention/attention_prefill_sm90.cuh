@@ -19,7 +19,7 @@ struct PrefillShared {
   int32_t ticket;
 };
 
-template <int kHeadDim, int kSegmentTiles>
+template <int kHeadDim>
 class PrefillBlock {
  public:
   using Shared = PrefillShared<kHeadDim>;
@@ -42,7 +42,7 @@ class PrefillBlock {
   }
 
  private:
-  __device__ __forceinline__ void RunUnit(const AttentionUnit& unit, int32_t kv_head) {
+  __device__ __forceinline__ void RunUnit(const PrefillUnit& unit, int32_t kv_head) {
     s_ = ReadUnitSequence(p_, unit.sequence);
     kv_head_ = kv_head;
     const int32_t row0 = unit.begin + static_cast<int32_t>(threadIdx.x / 32) * kWarpRows;

@@ -1,5 +1,5 @@
 // Stands alone on a GPU machine: `check` compares words with a plain device kernel and between
-// schedules; `time` measures prefill and decode for segments of 256, 512 and unlimited positions.
+// schedules; `time` measures prefill and decode.
 // budget: checks and measurements share the data that they run on.
 #include <algorithm>
 #include <cmath>
@@ -24,7 +24,6 @@ using sm90::Launch;
 
 constexpr double kBytesPerSecond = 4.8e12;
 constexpr double kFlopPerSecond = 790e12;
-constexpr int kUnlimited = 1 << 20;  // tiles
 
 struct Shape {
   int64_t heads;
@@ -215,17 +214,13 @@ class Problem {
     return args;
   }
 
-  template <int kHeadDim, int kSegmentTiles>
-  void Plan() {
-    const int32_t segment = kSegmentTiles * kAttentionTile;
-    sm90::PlanAttentionWithSegment(Args(0).sequences, plan_, segment, stream_);
-  }
-  template <int kHeadDim, int kSegmentTiles>
+  void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
+  template <int kHeadDim>
   std::vector<uint16_t> Answer() {
     Launch(FillWords, 1024, 256, 0, stream_, y_.as<bf16>(), static_cast<int64_t>(Elements()),
            bf16{0x7fff});
-    Plan<kHeadDim, kSegmentTiles>();
-    sm90::LaunchAttention<kHeadDim, kSegmentTiles>(Args(0), stream_);
+    Plan();
+    sm90::LaunchAttention<kHeadDim>(Args(0), stream_);
     return Words();
   }
   std::vector<uint16_t> PlainAnswer(int32_t segment) {
@@ -247,19 +242,14 @@ class Problem {
   }
 
   // Microseconds of one layer, the median of recorded runs over all layers.
-  template <int kHeadDim, int kSegmentTiles>
+  template <int kHeadDim>
   double Microseconds() {
-    Plan<kHeadDim, kSegmentTiles>();
-    return Median([&](int64_t layer) {
-             sm90::LaunchAttention<kHeadDim, kSegmentTiles>(Args(layer), stream_);
-           }) /
+    Plan();
+    return Median([&](int64_t layer) { sm90::LaunchAttention<kHeadDim>(Args(layer), stream_); }) /
            static_cast<double>(layers_);
   }
   double PlanMicroseconds() {
-    return Median([&](int64_t) {
-             sm90::PlanAttentionWithSegment(Args(0).sequences, plan_, kAttentionSegment, stream_);
-           }) /
-           static_cast<double>(layers_);
+    return Median([&](int64_t) { Plan(); }) / static_cast<double>(layers_);
   }
 
   size_t Elements() const { return static_cast<size_t>(rows_ * shape_.heads * shape_.head_dim); }
@@ -349,8 +339,8 @@ int64_t CheckAgainstPlain(int64_t group, int64_t block_size, cudaStream_t cuda) 
     sequences.push_back({context, std::min(context, several[i++ % 6])});
   }
   Problem problem({kv_heads * group, kv_heads, kHeadDim}, sequences, block_size, 1, false, cuda);
-  const auto fast = problem.template Answer<kHeadDim, 2>();
-  const auto again = problem.template Answer<kHeadDim, 2>();  // counters were set back
+  const auto fast = problem.template Answer<kHeadDim>();
+  const auto again = problem.template Answer<kHeadDim>();  // counters were set back
   const auto plain = problem.PlainAnswer(kAttentionSegment);
   const int64_t differing = CountDiffering(fast, plain) + CountDiffering(fast, again);
   std::printf("plain: head_dim %3d group %2d blocks of %d: %zu words, %lld differ (%lld again)\n",
@@ -364,7 +354,7 @@ int64_t CheckAgainstPlain(int64_t group, int64_t block_size, cudaStream_t cuda) 
 // (whole sequences a warp).
 int64_t CheckSchedules(const Shape& shape, int64_t context, cudaStream_t cuda) {
   Problem prefill(shape, {{context, context}}, 16, 1, true, cuda);
-  const auto wanted = prefill.Answer<128, 2>();
+  const auto wanted = prefill.Answer<128>();
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
@@ -372,7 +362,7 @@ int64_t CheckSchedules(const Shape& shape, int64_t context, cudaStream_t cuda) {
     if (copies * context > 1100000) continue;
     Problem decode(shape, std::vector<Sequence>(copies, {context, 1}), 64, 1, true, cuda);
     decode.SetQueries(prefill.Query(context - 1));
-    const auto y = decode.Answer<128, 2>();
+    const auto y = decode.Answer<128>();
     const uint16_t* last = wanted.data() + wanted.size() - columns;
     for (size_t i = 0; i < y.size(); ++i) differing += y[i] != last[i % columns];
     words += static_cast<int64_t>(y.size());
@@ -404,29 +394,28 @@ int64_t CheckAll(cudaStream_t cuda) {
   return differing;
 }
 
-void Report(const std::string& name, const Problem& problem, const double (&us)[3]) {
+void Report(const std::string& name, const Problem& problem, double us) {
   const double bytes_floor = problem.KvBytes() / kBytesPerSecond * 1e6;
   const double flop_floor = problem.Flop() / kFlopPerSecond * 1e6;
   const double floor = std::max(bytes_floor, flop_floor);
-  std::printf(
-      "%-44s floor %9.2f us | segments 256: %9.2f us %3.0f %% | 512: %9.2f us | "
-      "unlimited: %9.2f us | %.0f GB/s %.0f TFLOP/s\n",
-      name.c_str(), floor, us[0], 100 * floor / us[0], us[1], us[2],
-      problem.KvBytes() / us[0] * 1e-3, problem.Flop() / us[0] * 1e-6);
+  std::printf("%-52s floor %9.2f us | %9.2f us %3.0f %% | %.0f GB/s %.0f TFLOP/s\n", name.c_str(),
+              floor, us, 100 * floor / us, problem.KvBytes() / us * 1e-3,
+              problem.Flop() / us * 1e-6);
   std::fflush(stdout);
 }
 
 void TimeProblem(const std::string& name, const Shape& shape, std::vector<Sequence> sequences,
                  int64_t layers, cudaStream_t cuda) {
   Problem problem(shape, std::move(sequences), 16, layers, false, cuda);
-  const double us[] = {problem.Microseconds<128, 2>(), problem.Microseconds<128, 4>(),
-                       problem.Microseconds<128, kUnlimited>()};
-  Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads),
+  const double us =
+      shape.head_dim == 128 ? problem.Microseconds<128>() : problem.Microseconds<64>();
+  Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
+             " of " + std::to_string(shape.head_dim),
          problem, us);
 }
 
 void TimeAll(cudaStream_t cuda) {
-  const Shape shapes[] = {{16, 8, 128}, {32, 4, 128}};
+  const Shape shapes[] = {{16, 8, 128}, {32, 4, 128}, {9, 3, 64}};
   for (const Shape& shape : shapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},

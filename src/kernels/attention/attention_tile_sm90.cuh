@@ -16,6 +16,8 @@ namespace vexact::sm90 {
 
 inline constexpr int kChunk = 16;                            // positions: one step of P V
 inline constexpr int kTileChunks = kAttentionTile / kChunk;  // 8
+inline constexpr int kWarpRows = 16;
+inline constexpr int kSegmentTiles = kAttentionSegment / kAttentionTile;
 
 // K or V of 16 positions in shared memory: [16][kHeadDim], the 16-byte pieces of a row permuted so
 // that 8 rows' pieces of one column lie in different banks.
@@ -180,16 +182,20 @@ struct FoldScales {
   float fold;
   float next;
 };
-__device__ __forceinline__ FoldScales FoldRow(const RowSum& next, bool sees, RowSum* fold) {
+__device__ __forceinline__ FoldScales FoldMaximum(float next_m, bool sees, float* fold_m) {
   if (!sees) return {1.0f, 0.0f};
-  const float m = fmaxf(fold->m, next.m);
-  const FoldScales scales{Ex2(__fsub_rn(fold->m, m)), Ex2(__fsub_rn(next.m, m))};
-  fold->l = __fmaf_rn(next.l, scales.next, __fmul_rn(fold->l, scales.fold));
-  fold->m = m;
+  const float m = fmaxf(*fold_m, next_m);
+  const FoldScales scales{Ex2(__fsub_rn(*fold_m, m)), Ex2(__fsub_rn(next_m, m))};
+  *fold_m = m;
   return scales;
 }
 __device__ __forceinline__ float FoldValue(float fold, float next, const FoldScales& scales) {
   return __fmaf_rn(next, scales.next, __fmul_rn(fold, scales.fold));
+}
+__device__ __forceinline__ FoldScales FoldRow(const RowSum& next, bool sees, RowSum* fold) {
+  const FoldScales scales = FoldMaximum(next.m, sees, &fold->m);
+  fold->l = FoldValue(fold->l, next.l, scales);
+  return scales;
 }
 
 }  // namespace vexact::sm90
