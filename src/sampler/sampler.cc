@@ -47,6 +47,7 @@ struct Sampler::Workspace {
   std::vector<RowArrays> arrays;
   std::vector<std::string> faults;      // empty: none
   std::vector<int32_t> tokens;          // drawn or given
+  std::vector<int32_t> redrawn;         // of rows that redraw
   std::vector<int64_t> query_of;        // index in queries
   std::vector<SampleRow> sample_rows;   // [rows to sample]
   std::vector<SampleOutcome> outcomes;  // [rows to sample]
@@ -91,6 +92,7 @@ void Sampler::Sample(Rows<float> logits, std::span<const LogitRow> rows, const S
   work.arrays.resize(logits.rows);
   work.faults.assign(logits.rows, "");
   work.tokens.resize(logits.rows);
+  work.redrawn.resize(logits.rows);
   work.sample_rows.clear();
   for (int64_t i = 0; i < logits.rows; ++i) {
     const LogitRow& row = rows[i];
@@ -104,7 +106,7 @@ void Sampler::Sample(Rows<float> logits, std::span<const LogitRow> rows, const S
     }
     const bool processed =
         !row.in_prompt && slot.params().logprobs_mode == LogprobsMode::kProcessed;
-    if (!work.faults[i].empty() || !(row.draws || processed)) continue;
+    if (!work.faults[i].empty() || !(row.draws || row.redraws || processed)) continue;
     SampleRow sample = slot.RowAt(row, &work.arrays[i]);
     sample.row = static_cast<int32_t>(i);
     sample.keeps_processed = processed;
@@ -127,6 +129,8 @@ void Sampler::Sample(Rows<float> logits, std::span<const LogitRow> rows, const S
       work.faults[i] = OutcomeFault(rows[i], outcome);
     } else if (rows[i].draws) {
       work.tokens[i] = outcome.token;
+    } else {
+      work.redrawn[i] = outcome.token;
     }
   }
 }
@@ -191,6 +195,7 @@ void Sampler::Run(Rows<float> logits, std::span<const LogitRow> rows, StepResult
       slot.Append(sequence.drawn.token_id);
     } else {
       sequence.targets.push_back(Answer(i));
+      if (rows[i].redraws) sequence.redrawn.push_back(work_->redrawn[i]);
     }
   }
 }
