@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/replay.h"
 #include "cli/result_board.h"
 #include "cli/session.h"
 #include "common/flags.h"
@@ -24,10 +25,11 @@ struct VerifyFlags {
 };
 
 constexpr const char* kFooter =
-    R"(Every receipt's request is computed again, together with the others, and compared word for word:
+    R"(Every receipt's answer is computed again, together with the others, and compared word for word:
 tokens, log-probabilities, ranks and top lists, of the prompt where they were asked for, and how each
-output finished. A model of other weights, profile, tokenizer or stop ids is refused before anything
-is computed.
+output finished. Each output takes one prefill: its tokens are given, and drawn again at every
+position. A model of other weights, profile, tokenizer or stop ids is refused before anything is
+computed.
 Output: one JSON object a receipt, in their order: {"line", "index", "equal": true} or
 {"line", "index", "equal": false, "output", "position", "field", "receipt", "replay"}: the first
 difference; output and position count from 0.
@@ -87,25 +89,33 @@ std::string VerdictJson(const NumberedReceipt& numbered,
   return json + "}";
 }
 
-void SubmitAll(const std::vector<NumberedReceipt>& receipts, EngineFront& front,
-               ResultBoard& board) {
-  for (size_t i = 0; i < receipts.size(); ++i) {
-    const auto index = static_cast<int64_t>(i);
-    board.Open(index, {});
-    const auto callback = [&board, index](const Output& output) { board.Append(index, output); };
-    const Result<RequestId> id = front.Submit(ReplayRequest(receipts[i].receipt), callback);
-    if (id.ok()) {
-      board.SetRequestId(index, *id);
-    } else {
-      board.Refuse(index, id.error().message);
+// Submits every receipt's requests; returns how many each has.
+std::vector<size_t> SubmitAll(const std::vector<NumberedReceipt>& receipts, EngineFront& front,
+                              ResultBoard& board) {
+  std::vector<size_t> counts;
+  int64_t index = 0;
+  for (const NumberedReceipt& numbered : receipts) {
+    std::vector<Request> requests = ReplayRequests(numbered.receipt);
+    counts.push_back(requests.size());
+    for (Request& request : requests) {
+      board.Open(index, {});
+      const auto callback = [&board, index](const Output& output) { board.Append(index, output); };
+      const Result<RequestId> id = front.Submit(std::move(request), callback);
+      if (id.ok()) {
+        board.SetRequestId(index, *id);
+      } else {
+        board.Refuse(index, id.error().message);
+      }
+      ++index;
     }
   }
   board.CloseInput();
+  return counts;
 }
 
 struct Verdicts {
+  int64_t num_receipts = 0;
   int64_t num_equal = 0;
-  bool complete = false;
 };
 
 // Replays everything and writes a verdict for each; a signal ends it early.
@@ -113,19 +123,29 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
                 InterruptSignals& interrupts, OutputFile& output) {
   constexpr std::chrono::milliseconds kPatience(100);
   ResultBoard board(/*keep_deltas=*/false);
-  SubmitAll(receipts, session.front(), board);
+  const std::vector<size_t> counts = SubmitAll(receipts, session.front(), board);
   ProgressBar progress(show_progress);
   Verdicts verdicts;
-  while (output.status().ok() && !interrupts.Triggered()) {
-    const ResultBoard::News news = board.Collect(kPatience);
-    if (!news.finished.empty()) progress.Clear();
-    for (const RequestResult& replay : news.finished) {
-      const NumberedReceipt& numbered = receipts[replay.index];
+  std::vector<RequestResult> results;  // of the next receipt
+  const auto judge_complete = [&] {
+    while (static_cast<size_t>(verdicts.num_receipts) < receipts.size() &&
+           results.size() == counts[verdicts.num_receipts]) {
+      const NumberedReceipt& numbered = receipts[verdicts.num_receipts++];
+      const RequestResult replay =
+          JoinReplay(numbered.receipt, std::exchange(results, {}), session.tokenizer());
       const auto difference = FirstDifference(numbered.receipt.answer, replay);
       verdicts.num_equal += difference ? 0 : 1;
       output.WriteLine(VerdictJson(numbered, difference));
     }
-    verdicts.complete = news.all_done;
+  };
+  while (output.status().ok() && !interrupts.Triggered()) {
+    ResultBoard::News news = board.Collect(kPatience);
+    if (!news.finished.empty()) progress.Clear();
+    judge_complete();  // those without a request
+    for (RequestResult& result : news.finished) {
+      results.push_back(std::move(result));
+      judge_complete();
+    }
     if (news.all_done) break;
     progress.Update(board.Counts());
   }
@@ -166,7 +186,7 @@ int Run(const VerifyFlags& flags) {
   for (const Status& status : {output->Close(), session->Close()}) {
     if (!status.ok()) return Fail(status.error());
   }
-  return verdicts.complete && verdicts.num_equal == num_receipts ? kExitSuccess : kExitFailure;
+  return verdicts.num_equal == num_receipts ? kExitSuccess : kExitFailure;
 }
 
 }  // namespace

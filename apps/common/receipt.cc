@@ -291,9 +291,9 @@ Result<Receipt> ParseReceipt(std::string_view line, const std::string& where) {
     return ReadOutput(output, where, answer.samples.emplace_back());
   };
   VX_RETURN_IF_ERROR(ReadObjects(fields, "outputs", where, read_output));
-  if (static_cast<int64_t>(answer.samples.size()) != receipt.request.sampling.n) {
-    return fields.Expected(
-        "outputs", fmt::format("n of the request ({}) outputs", receipt.request.sampling.n));
+  const int32_t n = receipt.request.sampling.n;
+  if (n < 1 || static_cast<int64_t>(answer.samples.size()) != n) {
+    return fields.Expected("outputs", fmt::format("n of the request ({}), at least 1", n));
   }
   return receipt;
 }

@@ -46,9 +46,6 @@ Result<Receipt> ParseReceipt(std::string_view line, const std::string& where);
 // The error names field, the model's value as expected and the receipt's as found.
 Status CheckModel(const ModelIdentity& model, const ModelIdentity& of_receipt);
 
-// What a replay of the receipt has to ask.
-Request ReplayRequest(const Receipt& receipt);
-
 // The first place at which an answer and its replay differ.
 struct Difference {
   std::optional<int32_t> output;    // the sample; none: in prompt_logprobs
@@ -59,7 +56,8 @@ struct Difference {
 };
 
 // Prompt first, then sample by sample, position by position. An output that was ended from outside
-// (abort, timeout) has to be the beginning of the replay's.
+// (abort, timeout) has to be the beginning of the replay's. finish_reason "" in a replay: it goes
+// on.
 std::optional<Difference> FirstDifference(const RequestResult& receipt,
                                           const RequestResult& replay);
 

@@ -117,18 +117,15 @@ Status CheckModel(const ModelIdentity& model, const ModelIdentity& of_receipt) {
                    fmt::format("[{}]", fmt::join(of_receipt.eos_token_ids, ", ")));
 }
 
-Request ReplayRequest(const Receipt& receipt) {
-  Request request = receipt.request;
-  if (!request.sampling.logprobs) request.sampling.logprobs = 0;
-  return request;
-}
-
 std::optional<Difference> FirstDifference(const RequestResult& receipt,
                                           const RequestResult& replay) {
+  if (replay.failed() && !receipt.failed()) {
+    const auto failed =
+        std::ranges::find(replay.samples, FinishReason::kError, &SampleResult::finish_reason);
+    return CompareField("error", QuotedText(""), QuotedText(failed->error));
+  }
   // A request that was cut before its first token had nothing to report of its prompt yet.
-  const bool had_begun = std::ranges::any_of(receipt.samples, [](const SampleResult& sample) {
-    return !WasCut(sample) || !sample.logprobs.empty();
-  });
+  const bool had_begun = !WasCut(receipt.samples.at(0)) || !receipt.samples[0].logprobs.empty();
   if (auto d = CompareTokens(receipt.prompt_logprobs, replay.prompt_logprobs, !had_begun)) {
     d->field = "prompt_logprobs." + d->field;
     ++*d->position;  // the first token has none

@@ -122,6 +122,8 @@ void AppendOutput(const Output& output, RequestResult& result) {
   sample.text += output.text;
   sample.token_ids.insert(sample.token_ids.end(), output.token_ids.begin(), output.token_ids.end());
   sample.logprobs.insert(sample.logprobs.end(), output.logprobs.begin(), output.logprobs.end());
+  sample.redrawn_token_ids.insert(sample.redrawn_token_ids.end(), output.redrawn_token_ids.begin(),
+                                  output.redrawn_token_ids.end());
   result.prompt_logprobs.insert(result.prompt_logprobs.end(), output.prompt_logprobs.begin(),
                                 output.prompt_logprobs.end());
   if (output.prompt_token_ids) result.prompt_token_ids = output.prompt_token_ids;

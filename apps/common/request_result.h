@@ -17,7 +17,8 @@ namespace vexact {
 struct SampleResult {
   std::string text;
   std::vector<int32_t> token_ids;
-  std::vector<TokenLogprob> logprobs;  // one for each of token_ids, if asked for
+  std::vector<TokenLogprob> logprobs;      // one for each of token_ids, if asked for
+  std::vector<int32_t> redrawn_token_ids;  // as Output's
   double cumulative_logprob = 0.0;
   FinishReason finish_reason = FinishReason::kNone;
   StopReason stop_reason;

@@ -31,6 +31,7 @@ void AppendLogitRows(const PlannedSequence& part, int32_t sequence, int32_t firs
     row.in_prompt = target < part.num_prompt_tokens;
     row.output_len = std::max(0, target - part.num_prompt_tokens);
     row.target_id = part.target_ids[target - part.targets_begin];
+    row.redraws = part.redraws && !row.in_prompt;
     batch->logit_rows.push_back(row);
   }
   if (!part.draws) return;
@@ -40,6 +41,7 @@ void AppendLogitRows(const PlannedSequence& part, int32_t sequence, int32_t firs
   row.in_prompt = false;
   row.output_len = row.position - part.num_prompt_tokens;
   row.draws = true;
+  row.redraws = false;
   row.target_id = 0;
   batch->logit_rows.push_back(row);
 }

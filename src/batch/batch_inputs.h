@@ -19,6 +19,7 @@ struct LogitRow {
   bool in_prompt = false;  // scores a prompt token: raw logits, no penalties
   bool draws = false;      // choose a token
   int32_t target_id = 0;   // the token to score, if it does not draw
+  bool redraws = false;    // a target: also choose a token, which goes into no history
 };
 
 struct BatchInputs {

@@ -43,6 +43,7 @@ struct PlannedSequence {
   int32_t targets_begin = 0;
   int32_t targets_end = 0;
   std::vector<int32_t> target_ids;  // [targets_end - targets_begin]
+  bool redraws = false;             // also choose a token at each target past the prompt
 };
 
 struct StepPlan {

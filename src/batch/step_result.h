@@ -13,6 +13,7 @@ namespace vexact {
 struct SequenceResult {
   TokenLogprob drawn;                 // meaningful if the sequence draws and fault is empty
   std::vector<TokenLogprob> targets;  // of the plan's targets, in order of position
+  std::vector<int32_t> redrawn;       // of the targets that redraw, in order of position
   // Why the sequence fails (a logit, a K or a V that is not finite; nothing allowed), or empty.
   std::string fault;
 };

@@ -354,7 +354,8 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   spec.completion_ids = request.completion_token_ids.value_or(std::vector<int32_t>());
   spec.params = request.sampling;
   spec.seed = *request.sampling->seed;
-  spec.sample_index = sample_index;
+  spec.sample_index = request.redraw_sample_index.value_or(sample_index);
+  spec.redraws = request.redraw_sample_index.has_value();
   spec.stop_ids = StopIds(*request.sampling);
   spec.max_output_tokens = MaxOutputTokens(request, resolved.config.max_model_len);
   const auto prompt_len = static_cast<int32_t>(request.prompt_token_ids->size());

@@ -49,6 +49,7 @@ struct PreparedRequest {
   RequestId id = 0;
   std::shared_ptr<const std::vector<int32_t>> prompt_token_ids;
   std::optional<std::vector<int32_t>> completion_token_ids;
+  std::optional<int32_t> redraw_sample_index;
   std::shared_ptr<const SamplingParams> sampling;  // seed set, bad words tokenised
   std::string cache_salt;
   double timeout_s = 0.0;  // 0: none

@@ -55,6 +55,11 @@ Status TokenizeBadWords(const PrepareContext& context, SamplingParams* params) {
 }
 
 Status CheckCompletion(const Request& request, const PrepareContext& context) {
+  if (request.redraw_sample_index &&
+      (!request.completion_token_ids || *request.redraw_sample_index < 0)) {
+    return InvalidArgument("redraw_sample_index: expected at least 0, with a completion, found {}",
+                           *request.redraw_sample_index);
+  }
   if (!request.completion_token_ids) return {};
   if (request.completion_token_ids->empty()) {
     return InvalidArgument("completion: expected at least one token, found none");
@@ -131,6 +136,7 @@ Result<PreparedRequest> PrepareRequest(Request request, RequestId id,
   prepared.id = id;
   prepared.prompt_token_ids = std::make_shared<const std::vector<int32_t>>(std::move(prompt));
   prepared.completion_token_ids = std::move(request.completion_token_ids);
+  prepared.redraw_sample_index = request.redraw_sample_index;
   prepared.sampling = std::make_shared<const SamplingParams>(std::move(params));
   prepared.cache_salt = std::move(request.cache_salt);
   prepared.timeout_s = request.timeout_s > 0.0 ? request.timeout_s : config.request_timeout_s;

@@ -39,12 +39,14 @@ Output SampleOutput::Append(const PlannedSequence& part, const SequenceResult& r
   }
   Output output = NewOutput();
   given_.insert(given_.end(), result.targets.begin(), result.targets.end());
+  redrawn_.insert(redrawn_.end(), result.redrawn.begin(), result.redrawn.end());
   const bool has_scored_all = part.targets_end == part.num_prompt_tokens + spec_.max_output_tokens;
   if (part.draws || has_scored_all) {
     const auto prompt_end = given_.end() - (has_scored_all ? spec_.max_output_tokens : 0);
     output.prompt_logprobs.assign(given_.begin(), prompt_end);
     for (auto token = prompt_end; token != given_.end(); ++token) AppendScored(*token, &output);
     given_.clear();
+    output.redrawn_token_ids = std::exchange(redrawn_, {});
   }
   if (part.draws) AppendDrawn(result.drawn, &output);
   output.num_output_tokens = num_output_tokens_;

@@ -60,6 +60,7 @@ class SampleOutput {
   StopStrings stop_strings_;
   std::string held_back_;
   std::vector<TokenLogprob> given_;  // of prompt and completion, until all are known
+  std::vector<int32_t> redrawn_;     // of the completion, likewise
   int32_t num_output_tokens_ = 0;
   double cumulative_logprob_ = 0.0;
 };

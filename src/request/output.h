@@ -33,6 +33,7 @@ struct Output {
   std::string text;                    // new text; held back while it may begin a stop string
   std::vector<int32_t> token_ids;      // new output tokens; for a score request, of its completion
   std::vector<TokenLogprob> logprobs;  // one for each of token_ids, if asked for
+  std::vector<int32_t> redrawn_token_ids;  // one for each of token_ids, if asked for
   // Of prompt tokens 1, 2, ... (the first token has none), if asked for: all with the first output
   // of sample 0 that has tokens.
   std::vector<TokenLogprob> prompt_logprobs;

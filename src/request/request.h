@@ -19,6 +19,10 @@ struct Request {
   std::optional<std::vector<int32_t>> prompt_token_ids;
   // Score: log-probabilities of these tokens after the prompt, in one prefill; nothing is drawn.
   std::optional<std::vector<int32_t>> completion_token_ids;
+  // With a completion: draw, too, at each of its positions, as this sample of the request would
+  // have after the completion's tokens before it (Output::redrawn_token_ids). What was drawn token
+  // by token is so checked in one prefill.
+  std::optional<int32_t> redraw_sample_index;
   SamplingParams sampling;
   std::string cache_salt;  // requests of different salts share no cached block
   double timeout_s = 0.0;  // 0: the engine's request_timeout_s

@@ -130,7 +130,7 @@ std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows,
     SamplerSlot& slot = *slots_.at(row.slot);
     const bool processed =
         !row.in_prompt && slot.params().logprobs_mode == LogprobsMode::kProcessed;
-    if (!slot.fault().empty() || !(row.draws || processed)) continue;
+    if (!slot.fault().empty() || !(row.draws || row.redraws || processed)) continue;
     SampleRow sample = slot.RowAt(row, &(*arrays)[i]);
     sample.row = static_cast<int32_t>(i);
     sample.slot = row.slot;
@@ -295,6 +295,9 @@ void Sampler::Finish(std::span<const LogitRow> rows, std::span<const int32_t> fi
       slot.Append(sequence.drawn.token_id);
     } else {
       sequence.targets.push_back(Answer(i, row));
+      if (row.redraws) {
+        sequence.redrawn.push_back(host_->outcomes.as<SampleOutcome>()[queued_[i].outcome].token);
+      }
     }
   }
 }

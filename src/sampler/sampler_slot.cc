@@ -89,7 +89,7 @@ SampleRow SamplerSlot::RowAt(const LogitRow& row, RowArrays* arrays) {
   VX_CHECK(row.output_len >= 0 && row.output_len <= output_len());
   VX_CHECK(!row.draws || row.output_len == output_len());
   SampleRow result = resolved_;
-  result.draws = row.draws;
+  result.draws = row.draws || row.redraws;
   result.position = static_cast<uint32_t>(row.position);
 
   arrays->banned.clear();

@@ -201,6 +201,7 @@ void Scheduler::PlanTokens(Sequence* sequence, int32_t count, StepPlan* plan) {
   for (int32_t t = part.targets_begin; t < part.targets_end; ++t) {
     part.target_ids.push_back(sequence->TokenAt(t));
   }
+  part.redraws = spec.redraws;
   sequence->next_target = part.targets_end;
   sequence->num_planned = end;
   sequence->num_pending += part.draws ? 1 : 0;

@@ -27,6 +27,7 @@ struct SequenceSpec {
   // Log-probabilities are wanted of the tokens at positions [targets_begin, targets_end).
   int32_t targets_begin = 0;
   int32_t targets_end = 0;
+  bool redraws = false;  // a score request: also choose a token at each completion position
   std::shared_ptr<const PrefixRoot> prefix_root;
 
   bool is_score() const { return !completion_ids.empty(); }

@@ -38,6 +38,8 @@ void Answer::Append(const Output& output) {
   VX_CHECK(finish_reason == FinishReason::kNone, "an output after the last");
   text += output.text;
   token_ids.insert(token_ids.end(), output.token_ids.begin(), output.token_ids.end());
+  redrawn_token_ids.insert(redrawn_token_ids.end(), output.redrawn_token_ids.begin(),
+                           output.redrawn_token_ids.end());
   logprobs.insert(logprobs.end(), output.logprobs.begin(), output.logprobs.end());
   prompt_logprobs.insert(prompt_logprobs.end(), output.prompt_logprobs.begin(),
                          output.prompt_logprobs.end());

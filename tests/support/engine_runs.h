@@ -16,6 +16,7 @@ namespace vexact {
 struct Answer {
   std::string text;
   std::vector<int32_t> token_ids;
+  std::vector<int32_t> redrawn_token_ids;
   std::vector<TokenLogprob> logprobs;
   std::vector<TokenLogprob> prompt_logprobs;
   FinishReason finish_reason = FinishReason::kNone;
