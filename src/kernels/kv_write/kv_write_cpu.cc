@@ -14,6 +14,7 @@ bool AllFinite(const bf16* values, int64_t count) {
 
 // Copies one row [kv_heads * head_dim], or zeros, to its slot in every head.
 void WriteToken(const KvWriteArgs& args, int64_t row) {
+  if (args.slots[row] < 0) return;
   const PagedKv& kv = args.kv;
   const int64_t block = args.slots[row] / kv.block_size;
   const int64_t offset = args.slots[row] % kv.block_size * kv.head_dim;
