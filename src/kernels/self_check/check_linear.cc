@@ -67,7 +67,7 @@ Status RunCorners(OperatorCall& call, int64_t in) {
 }
 
 constexpr LinearShape kShort[] = {
-    {1, {16, 16, false, false}},     {1, {2048, 6144, false, false}},
+    {1, {16, 16, false, false}},     {1, {512, 6144, false, false}},
     {3, {65, 33, true, false}},      {8, {128, 2048, false, true}},
     {9, {192, 576, true, true}},     {17, {130, 576, true, false}},
     {33, {192, 1536, false, false}}, {64, {256, 2048, false, true}},

@@ -74,8 +74,9 @@ SampleRow SampleRowOf(OperatorCall& call, int64_t row, int64_t vocab) {
   if (kind == 6) sample.greedy = true;
   if (kind == 7) sample.top_k = 2000;
   if (kind == 8 || kind == 14) {
-    sample.allowed =
-        call.In(std::vector<uint32_t>(static_cast<size_t>((vocab + 31) / 32), 0x80408021u));
+    std::vector<uint32_t> allowed(static_cast<size_t>((vocab + 31) / 32), 0x80408021u);
+    if (vocab % 32 != 0) allowed.back() &= (1u << (vocab % 32)) - 1;
+    sample.allowed = call.In(std::move(allowed));
   }
   if (kind == 9 || kind == 14) {
     std::vector<int32_t> banned;
