@@ -173,20 +173,25 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
     add("rope", fmt::format("9 rows of {} x {}", heads, head_dim),
         [=](OperatorCall& call) { return RunRope(call, heads, head_dim); });
   }
+  const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {7, 129}, {5, 6144}};
   add("silu_mul", "all gates", RunAllGates);
-  for (const auto& [rows, cols] :
-       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {7, 129}, {5, 6144}}) {
+  for (const auto& [rows, cols] : shapes) {
     add("silu_mul", fmt::format("{} x {}", rows, cols),
-        [=](OperatorCall& call) { return RunSiluMul(call, rows, cols); });
-    add("residual", fmt::format("{} x {}", rows, cols), [=](OperatorCall& call) {
-      return RunResidual(call, {20, CheckValues::kSpecial}, rows, cols);
-    });
-    add("embedding", fmt::format("{} x {}", rows, cols),
-        [=](OperatorCall& call) { return RunEmbedding(call, rows, cols); });
+        [rows = rows, cols = cols](OperatorCall& call) { return RunSiluMul(call, rows, cols); });
+  }
+  for (const auto& [rows, cols] : shapes) {
+    add("residual", fmt::format("{} x {}", rows, cols),
+        [rows = rows, cols = cols](OperatorCall& call) {
+          return RunResidual(call, {20, CheckValues::kSpecial}, rows, cols);
+        });
   }
   add("residual", "64 x 512, wide", [](OperatorCall& call) {
     return RunResidual(call, {20, CheckValues::kWide}, 64, 512);
   });
+  for (const auto& [rows, cols] : shapes) {
+    add("embedding", fmt::format("{} x {}", rows, cols),
+        [rows = rows, cols = cols](OperatorCall& call) { return RunEmbedding(call, rows, cols); });
+  }
   for (const int64_t block_size : {16, 32, 64}) {
     add("kv_write", fmt::format("37 rows of 3 x 64, blocks of {}", block_size),
         [=](OperatorCall& call) { return RunKvWrite(call, block_size, 3, 64); });
