@@ -16,6 +16,7 @@ void AddVerify(CLI::App& app, Command& chosen);
 void AddBench(CLI::App& app, Command& chosen);
 void AddTokenize(CLI::App& app, Command& chosen);
 void AddInspect(CLI::App& app, Command& chosen);
+void AddDoctor(CLI::App& app, Command& chosen);
 
 }  // namespace vexact
 

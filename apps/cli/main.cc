@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   vexact::AddBench(app, chosen);
   vexact::AddTokenize(app, chosen);
   vexact::AddInspect(app, chosen);
+  vexact::AddDoctor(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

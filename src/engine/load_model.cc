@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "checkpoint/mapped_file.h"
+#include "kernels/self_check/self_check.h"
 
 namespace vexact {
 namespace {
@@ -70,10 +71,26 @@ Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device) {
   }
   if (device != "cpu") {
     Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend();
-    if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
-    if (device == "cuda") return gpu.error();
+    if (gpu.ok()) {
+      VX_RETURN_IF_ERROR(CheckDevice(**gpu));
+      return std::shared_ptr<const Backend>(std::move(gpu).value());
+    }
+    if (device == "cuda" || gpu.error().code != ErrorCode::kUnsupported) return gpu.error();
   }
   return std::shared_ptr<const Backend>(MakeCpuBackend());
+}
+
+Status CheckDevice(const Backend& device) {
+  constexpr unsigned kMaxThreads = 16;  // more do not help calls this small
+  ThreadPool pool(
+      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kMaxThreads)));
+  VX_ASSIGN_OR_RETURN(const SelfCheckReport report,
+                      RunSelfCheck(device, *MakeCpuBackend(), SelfCheckScope::kShort, pool));
+  const Status status = report.status(fmt::format("device {}", device.Description()));
+  if (status.ok()) return status;
+  return MakeError(ErrorCode::kInternal,
+                   "{}; this device's answers cannot be trusted: see vexact doctor, or use the CPU",
+                   status.error().message);
 }
 
 std::vector<int32_t> StopTokenIds(const ModelConfig& config, const Tokenizer* tokenizer) {

@@ -15,9 +15,16 @@
 
 namespace vexact {
 
-// "cpu"; "cuda": the first GPU, which must be one whose arithmetic is proven; "auto": the GPU if
-// there is one that "cuda" takes, else the CPU. Errors name what was found.
+// "cpu"; "cuda": the first GPU, which must be one whose arithmetic is proven and must pass the
+// self-check here and now; "auto": the GPU, or the CPU if there is no driver, no GPU or one of
+// another generation. A GPU that fails in any other way, its self-check included, is an error for
+// "auto" too: falling back would hide a broken card behind a slow answer, and "cpu" is one word
+// away. Errors name what was found.
 Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device);
+
+// The short self-check of a device against the CPU. The error (kInternal) names the first operator
+// and shape with a differing bit.
+Status CheckDevice(const Backend& device);
 
 enum class LoadFormat {
   kAuto,   // the weights of a Hugging Face directory or a GGUF file

@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/function_ref.h"
 #include "kernels/attention/attention.h"
@@ -36,6 +38,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+  // For people: what the device is, with the versions of its software.
+  virtual std::string Description() const = 0;
+  // For people: one line for each schedule that PrepareLinear chose, and what it refused.
+  virtual std::vector<std::string> LinearChoices() const = 0;
 
   // Memory, zero-filled. Of the device; and of the host, for Upload and Download.
   // kResourceExhausted names the bytes that could not be had.

@@ -9,14 +9,41 @@
 namespace vexact {
 namespace {
 
+// 13000: CUDA 13.0.
+std::string VersionText(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
 constexpr int64_t kRowAlignment = 8;  // elements: rows of weights start at multiples of 16 bytes
 
 class Sm90Backend final : public Backend {
  public:
-  Sm90Backend(std::unique_ptr<LinearSm90> linear, std::unique_ptr<PinnedUploader> uploader)
-      : linear_(std::move(linear)), uploader_(std::move(uploader)) {}
+  Sm90Backend(CudaDevice device, std::unique_ptr<LinearSm90> linear,
+              std::unique_ptr<PinnedUploader> uploader)
+      : device_(std::move(device)), linear_(std::move(linear)), uploader_(std::move(uploader)) {}
 
   std::string_view name() const override { return "sm90"; }
+  std::string Description() const override {
+    return fmt::format(
+        "{}, compute capability {}.{}, {} multiprocessors, {:.1f} GiB of memory, driver for CUDA "
+        "{}, runtime CUDA {}, {}",
+        device_.name, device_.compute_major, device_.compute_minor, device_.num_multiprocessors,
+        static_cast<double>(device_.memory_bytes) / (int64_t{1} << 30),
+        VersionText(device_.driver_version), VersionText(device_.runtime_version),
+        linear_->library());
+  }
+  std::vector<std::string> LinearChoices() const override {
+    std::vector<std::string> lines;
+    for (const LinearChoice& choice : linear_->Choices()) {
+      const LinearProblem& p = choice.problem;
+      lines.push_back(fmt::format(
+          "{} x {} -> {}{}{}: {}, {:.1f} us; refused: {}", choice.rows, p.in_features,
+          p.out_features, p.has_bias ? " bias" : "", p.fp32_output ? " fp32" : "", choice.schedule,
+          choice.microseconds,
+          choice.refused.empty() ? "none" : fmt::format("{}", fmt::join(choice.refused, ", "))));
+    }
+    return lines;
+  }
 
   Result<Buffer> Allocate(size_t bytes) const override { return AllocateCuda(bytes); }
   Result<Buffer> AllocateStaging(size_t bytes) const override { return AllocatePinned(bytes); }
@@ -98,6 +125,7 @@ class Sm90Backend final : public Backend {
   void Sample(const SampleArgs& args, Stream& s) const override { SampleSm90(args, s); }
 
  private:
+  CudaDevice device_;
   std::unique_ptr<LinearSm90> linear_;
   mutable std::mutex uploader_mutex_;
   std::unique_ptr<PinnedUploader> uploader_;
@@ -117,7 +145,7 @@ Result<std::unique_ptr<Backend>> MakeSm90Backend() {
   VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0));
   VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
   return std::unique_ptr<Backend>(
-      std::make_unique<Sm90Backend>(std::move(linear), std::move(uploader)));
+      std::make_unique<Sm90Backend>(device, std::move(linear), std::move(uploader)));
 }
 
 }  // namespace vexact

@@ -9,6 +9,13 @@
 
 namespace vexact {
 
+std::string HostBackend::Description() const {
+  const DeviceMemory memory = Memory();
+  return fmt::format("CPU, {} kernels, {} processors, {:.1f} GiB of memory", name(),
+                     sysconf(_SC_NPROCESSORS_ONLN),
+                     static_cast<double>(memory.total_bytes) / (int64_t{1} << 30));
+}
+
 Result<Buffer> HostBackend::Allocate(size_t bytes) const { return AllocateHost(bytes); }
 
 Result<Buffer> HostBackend::AllocateStaging(size_t bytes) const { return AllocateHost(bytes); }

@@ -9,6 +9,8 @@ namespace vexact {
 
 class HostBackend : public Backend {
  public:
+  std::string Description() const override;
+  std::vector<std::string> LinearChoices() const override { return {}; }
   Result<Buffer> Allocate(size_t bytes) const override;
   Result<Buffer> AllocateStaging(size_t bytes) const override;
   DeviceMemory Memory() const override;

@@ -1,0 +1,47 @@
+// Backends that are wrong on purpose, one operator each, for the tests of the self-check.
+#ifndef VEXACT_SUPPORT_FAULTY_BACKEND_H_
+#define VEXACT_SUPPORT_FAULTY_BACKEND_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace vexact {
+
+template <typename Args>
+using OperatorHook = std::function<void(const Args&, Stream&)>;
+
+// What takes the place of an operator of the CPU; empty: nothing does.
+struct OperatorHooks {
+  OperatorHook<LinearArgs> linear = {};  // weights are row-major, in LinearWeight::storage
+  OperatorHook<RmsNormArgs> rms_norm = {};
+  OperatorHook<RopeArgs> rope = {};
+  OperatorHook<SiluMulArgs> silu_mul = {};
+  OperatorHook<ResidualArgs> residual = {};
+  OperatorHook<EmbeddingArgs> embedding = {};
+  OperatorHook<KvWriteArgs> kv_write = {};
+  OperatorHook<AttentionArgs> attention = {};
+  OperatorHook<MoeRouteArgs> moe_route = {};
+  OperatorHook<MoeCombineArgs> moe_combine = {};
+  OperatorHook<SumLogitsArgs> sum_logits = {};
+  OperatorHook<LogprobArgs> logprob = {};
+  OperatorHook<SampleArgs> sample = {};
+};
+std::unique_ptr<Backend> MakeHookedBackend(OperatorHooks hooks);
+
+struct FaultyBackend {
+  std::string op;     // that has the fault
+  std::string fault;  // "steps of 8"
+  std::shared_ptr<const Backend> backend;
+};
+// For each operator, one flipped bit in the last word of its first output.
+std::vector<FaultyBackend> BackendsWithAFlippedBit();
+// Another arithmetic, order or rule in one operator: what wrong hardware or a wrong kernel does.
+std::vector<FaultyBackend> BackendsWithAnotherArithmetic();
+
+}  // namespace vexact
+
+#endif  // VEXACT_SUPPORT_FAULTY_BACKEND_H_
