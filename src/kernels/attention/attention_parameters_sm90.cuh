@@ -15,6 +15,7 @@ struct AttentionParameters {
   Rows<bf16> y;
   bool q_words;  // q's rows are aligned to 4 bytes
   bool y_words;
+  bool after_prefill;  // decode is launched behind prefill
   PagedKv kv;
   int32_t block_shift;  // log2 of the block size
   PagedSequences sequences;
@@ -67,22 +68,29 @@ __device__ __forceinline__ void StorePair(bf16* x, uint32_t pair, bool words) {
   }
 }
 
-// The fragments of a warp's rows row0 .. row0 + 15; rows from `end` on are zeros.
+// A warp's packed rows row0 .. row0 + 15 of a KV head, those before `end`.
+struct WarpRows {
+  int32_t kv_head;
+  int32_t row0;
+  int32_t end;
+};
+
+// The fragments of a warp's rows; rows from `end` on are zeros.
 template <int kHeadDim>
 __device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const UnitSequence& s,
-                                            int32_t kv_head, int32_t row0, int32_t end,
+                                            const WarpRows& rows,
                                             uint32_t (&q)[kHeadDim / 16][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int32_t r = row0 + lane / 4 + 8 * half;
+    const int32_t r = rows.row0 + lane / 4 + 8 * half;
     const bf16* row =
-        p.q.data + PackedRowOffset(p, s, kv_head, min(r, end - 1), kHeadDim, p.q.stride);
+        p.q.data + PackedRowOffset(p, s, rows.kv_head, min(r, rows.end - 1), kHeadDim, p.q.stride);
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
       const bf16* x = row + 16 * k + lane % 4 * 2;
-      q[k][half] = r < end ? LoadPair(x, p.q_words) : 0;
-      q[k][2 + half] = r < end ? LoadPair(x + 8, p.q_words) : 0;
+      q[k][half] = r < rows.end ? LoadPair(x, p.q_words) : 0;
+      q[k][2 + half] = r < rows.end ? LoadPair(x + 8, p.q_words) : 0;
     }
   }
 }
@@ -90,16 +98,16 @@ __device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const 
 // y of rows g and g + 8 of a warp's rows, from the whole fold.
 template <int kHeadDim>
 __device__ __forceinline__ void StoreAnswers(const AttentionParameters& p, const UnitSequence& s,
-                                             int32_t kv_head, int32_t row0, int32_t end,
+                                             const WarpRows& rows,
                                              const float (&o)[kHeadDim / 8][4],
                                              const RowSum (&sum)[2]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int32_t r = row0 + lane / 4 + 8 * half;
-    if (r >= end) continue;
+    const int32_t r = rows.row0 + lane / 4 + 8 * half;
+    if (r >= rows.end) continue;
     const float reciprocal = __frcp_rn(sum[half].l);
-    bf16* row = p.y.data + PackedRowOffset(p, s, kv_head, r, kHeadDim, p.y.stride);
+    bf16* row = p.y.data + PackedRowOffset(p, s, rows.kv_head, r, kHeadDim, p.y.stride);
 #pragma unroll
     for (int j = 0; j < kHeadDim / 8; ++j) {
       const uint32_t pair = PackBf16(__fmul_rn(o[j][2 * half], reciprocal),
