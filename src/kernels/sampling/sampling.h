@@ -37,7 +37,8 @@ struct SampleRow {
   bool keeps_processed = false;  // replace the row's logits and sums by those of the kept y
 
   // Before temperature. Every array may be empty; ids of banned may repeat, others may not.
-  const uint32_t* allowed = nullptr;  // [ceil(vocab / 32)], bit id % 32 of word id / 32; none: all
+  // [ceil(vocab / 32)]: bit id % 32 of word id / 32; bits past the vocabulary are 0. None: all ids.
+  const uint32_t* allowed = nullptr;
   const int32_t* banned = nullptr;    // [num_banned]: bad words' ends, stop ids before min_tokens
   int32_t num_banned = 0;
   const TokenBias* bias = nullptr;  // [num_bias]
