@@ -107,8 +107,9 @@ std::unique_ptr<Backend> MakeReferenceBackend();
 std::unique_ptr<Backend> MakeCpuBackend();
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target);
-// The first visible GPU, a Hopper (H100, H200). Errors: kUnsupported if this program was built without CUDA, there
-// is no driver or no such device, or the card is of another generation; each names what was found.
+// The first visible GPU, a Hopper (H100, H200). Errors: kUnsupported if this program was built
+// without CUDA, there is no driver or no such device, or the card is of another generation; each
+// names what was found.
 Result<std::unique_ptr<Backend>> MakeSm90Backend();
 
 }  // namespace vexact

@@ -110,8 +110,8 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
 }
 
 TEST(Usage, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
-  const std::vector<std::pair<std::string, std::string>> later = {
-      {"--mode", "variant"}, {"--attn-impl", "fa-variant"}};
+  const std::vector<std::pair<std::string, std::string>> later = {{"--mode", "variant"},
+                                                                  {"--attn-impl", "fa-variant"}};
   for (const auto& [flag, value] : later) {
     const ProgramResult result =
         Vexact({"generate", "--model", TinyModel(), "--prompt", "a", flag, value});

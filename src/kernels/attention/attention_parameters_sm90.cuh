@@ -78,8 +78,7 @@ struct WarpRows {
 // The fragments of a warp's rows; rows from `end` on are zeros.
 template <int kHeadDim>
 __device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const UnitSequence& s,
-                                            const WarpRows& rows,
-                                            uint32_t (&q)[kHeadDim / 16][4]) {
+                                            const WarpRows& rows, uint32_t (&q)[kHeadDim / 16][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

@@ -39,7 +39,7 @@ struct SampleRow {
   // Before temperature. Every array may be empty; ids of banned may repeat, others may not.
   // [ceil(vocab / 32)]: bit id % 32 of word id / 32; bits past the vocabulary are 0. None: all ids.
   const uint32_t* allowed = nullptr;
-  const int32_t* banned = nullptr;    // [num_banned]: bad words' ends, stop ids before min_tokens
+  const int32_t* banned = nullptr;  // [num_banned]: bad words' ends, stop ids before min_tokens
   int32_t num_banned = 0;
   const TokenBias* bias = nullptr;  // [num_bias]
   int32_t num_bias = 0;

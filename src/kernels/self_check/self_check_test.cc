@@ -9,6 +9,7 @@
 
 #include "support/backends.h"
 #include "support/faulty_backend.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -23,12 +24,16 @@ SelfCheckReport Check(const Backend& device, const Backend& expected,
   return std::move(report).value();
 }
 
+constexpr const char* kTooSlow = "minutes in a sanitized build, where the operators' tests run";
+
 TEST(SelfCheck, TheCpuHasTheBitsOfTheReference) {
+  if (kSanitized) GTEST_SKIP() << kTooSlow;
   const Status status = Check(*MakeCpuBackend(), *MakeReferenceBackend()).status("cpu");
   EXPECT_TRUE(status.ok()) << status.error().message;
 }
 
 TEST(SelfCheck, EveryDevicePassesTheFullForm) {
+  if (kSanitized) GTEST_SKIP() << kTooSlow;
   for (const NamedBackend& device : AllDevices()) {
     const SelfCheckReport report = Check(*device.backend, *MakeCpuBackend(), SelfCheckScope::kFull);
     const Status status = report.status(device.name);
@@ -59,6 +64,7 @@ std::string FirstFailed(const SelfCheckReport& report) {
 }
 
 TEST(SelfCheck, OneFlippedBitIsReportedByTheOperatorsName) {
+  if (kSanitized) GTEST_SKIP() << kTooSlow;
   const auto cpu = MakeCpuBackend();
   for (const FaultyBackend& faulty : BackendsWithAFlippedBit()) {
     SCOPED_TRACE(faulty.op);
@@ -75,6 +81,7 @@ TEST(SelfCheck, OneFlippedBitIsReportedByTheOperatorsName) {
 }
 
 TEST(SelfCheck, AnotherArithmeticIsReportedByTheOperatorsName) {
+  if (kSanitized) GTEST_SKIP() << kTooSlow;
   const auto cpu = MakeCpuBackend();
   for (const FaultyBackend& faulty : BackendsWithAnotherArithmetic()) {
     EXPECT_EQ(FirstFailed(Check(*faulty.backend, *cpu)), faulty.op) << faulty.fault;
