@@ -1,3 +1,4 @@
+// budget: one kernel and the four parts it is made of, read from top to bottom
 // Sequences with few query rows: a block of 8 warps streams the keys and values of its run of the
 // decode work, tile after tile of 128 positions, through a ring in shared memory. Keys are the
 // 16-row operand of mma.sync, 16 positions a warp, and queries the 8 side; then values transposed,
@@ -11,11 +12,148 @@
 
 #include <cstdint>
 
-#include "kernels/attention/attention_decode_fold_sm90.cuh"
-#include "kernels/attention/attention_decode_ring_sm90.cuh"
+#include "kernels/attention/attention_parameters_sm90.cuh"
 #include "kernels/sm90/reduce.cuh"
 
 namespace vexact::sm90 {
+
+template <int kHeadDim>
+struct DecodeShared {
+  // Keys and values take turns. Odd: the last stage that is filled in a tile is one of values.
+  // 96 KB (head_dim 128) a block, two blocks an SM.
+  static constexpr int kStages = kHeadDim == 128 ? 3 : 5;
+  static constexpr int kPitch = kAttentionTile + 8;  // of P's rows: ldmatrix meets each bank once
+  using Stage = unsigned char[kTileChunks][KvChunk<kHeadDim>::kBytes];
+
+  alignas(16) Stage ring[kStages];
+  alignas(16) bf16 p[kDecodeRows][kPitch];
+  float largest[kAttentionWarps][kDecodeRows];
+  // After tree128's levels of bits 0 and 3, of positions with bits 1, 2 and 4 to 6 as the indices.
+  float sums[4][kDecodeRows][kAttentionWarps];
+  float l[kDecodeRows];
+  bool is_last;
+};
+
+// Walks the tiles of a block's run.
+class DecodeCursor {
+ public:
+  __device__ DecodeCursor(const AttentionParameters& p, const DecodeBoundary& begin,
+                          const DecodeBoundary& end)
+      : p_(p),
+        end_sequence_(end.sequence),
+        end_kv_head_(end.kv_head),
+        end_segment_(end.segment),
+        index_(begin.sequence),
+        kv_head_(begin.kv_head),
+        current_(begin.at) {
+    next_ = p_.plan.decode[index_ + 1];
+    BeginHead(begin.segment);
+  }
+
+  __device__ __forceinline__ bool done() const { return tile_ == tile_end_; }
+  __device__ __forceinline__ const DecodeSequence& sequence() const { return current_; }
+  __device__ __forceinline__ int32_t kv_head() const { return kv_head_; }
+  __device__ __forceinline__ int32_t tile() const { return tile_; }
+  __device__ __forceinline__ int32_t tile_end() const { return tile_end_; }  // of this head
+  __device__ __forceinline__ bool IsLastHead() const {
+    return index_ == end_sequence_ && kv_head_ == end_kv_head_;
+  }
+
+  // Requires: not done.
+  __device__ __forceinline__ void Advance() {
+    if (++tile_ < tile_end_ || IsLastHead()) return;
+    if (++kv_head_ == static_cast<int32_t>(p_.kv.num_kv_heads)) {
+      kv_head_ = 0;
+      ++index_;
+      current_ = next_;
+      next_ = p_.plan.decode[index_ + 1];
+    }
+    BeginHead(0);
+  }
+
+ private:
+  __device__ __forceinline__ void BeginHead(int32_t segment) {
+    tile_ = segment * kSegmentTiles;
+    tile_end_ = IsLastHead() ? end_segment_ * kSegmentTiles
+                             : (current_.context + kAttentionTile - 1) / kAttentionTile;
+  }
+
+  const AttentionParameters& p_;
+  int32_t end_sequence_;
+  int32_t end_kv_head_;
+  int32_t end_segment_;
+  int32_t index_;
+  int32_t kv_head_;
+  DecodeSequence current_;
+  DecodeSequence next_;
+  int32_t tile_ = 0;
+  int32_t tile_end_ = 0;
+};
+
+// A warp's copies of its 16 positions of each tile. Every copy is one group, also an empty one
+// behind the run's end.
+template <int kHeadDim>
+class DecodeCopies {
+ public:
+  using Shared = DecodeShared<kHeadDim>;
+
+  __device__ DecodeCopies(const AttentionParameters& p, const DecodeCursor& cursor, Shared* shared)
+      : p_(p), cursor_(cursor), shared_(shared) {
+    ReadBlock();
+  }
+
+  __device__ __forceinline__ void CopyKeys() {
+    valid_ = 0;
+    if (!cursor_.done()) {
+      valid_ = cursor_.sequence().context - Position();
+      from_ = p_.kv.pool + KvOffset<kHeadDim>(p_, block_, 0, cursor_.kv_head(), Position());
+      cursor_.Advance();
+      ReadBlock();  // needed a tile later: its latency hides
+    }
+    Copy(from_);
+  }
+  // Of the same positions.
+  __device__ __forceinline__ void CopyValues() {
+    Copy(from_ + (p_.kv.num_kv_heads << p_.block_shift) * kHeadDim);
+  }
+
+ private:
+  __device__ __forceinline__ int32_t Position() const {
+    return cursor_.tile() * kAttentionTile + WarpIndex() * kChunk;
+  }
+  __device__ __forceinline__ void ReadBlock() {
+    const int32_t position = Position();
+    if (cursor_.done() || position >= cursor_.sequence().context) return;
+    const int32_t* blocks = p_.sequences.block_tables + cursor_.sequence().first_block;
+    block_ = blocks[position >> p_.block_shift];
+  }
+  // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
+  __device__ __forceinline__ void Copy(const bf16* from) {
+    using Chunk = KvChunk<kHeadDim>;
+    if (valid_ > 0) {
+      constexpr int kRows = kWarp / Chunk::kPieces;  // at a time
+      const int row = Lane() / Chunk::kPieces;
+      const uint32_t to = SharedAddress(shared_->ring[stage_][WarpIndex()]);
+      const uint32_t offset = Chunk::Offset(row, Lane() % Chunk::kPieces);
+      from += Lane() * 8;
+#pragma unroll
+      for (int i = 0; i < kChunk / kRows; ++i) {  // offsets are linear in the bits of row and piece
+        CopyAsync16(to + (offset ^ Chunk::Offset(i * kRows, 0)), from + i * kWarp * 8,
+                    i * kRows + row < valid_ ? 16 : 0);
+      }
+    }
+    CommitCopies();
+    stage_ = stage_ + 1 == Shared::kStages ? 0 : stage_ + 1;
+  }
+
+  const AttentionParameters& p_;
+  DecodeCursor cursor_;  // the tile to copy next
+  Shared* shared_;
+  const bf16* from_ = nullptr;
+  int32_t valid_ = 0;
+  int32_t block_ = 0;
+  int32_t stage_ = 0;
+};
 
 // Of 8 query rows: lane 4 * g + c of warp w holds O of rows 2c and 2c + 1 and columns 16 w + g
 // (elements 0 and 1) and 16 w + g + 8, and their M; every lane of warp w holds l of row w.
@@ -34,6 +172,71 @@ struct DecodeState {
 __device__ __forceinline__ float OfWarpRow(float row0, float row1) {
   const int row = WarpIndex();
   return __shfl_sync(kAllLanes, row % 2 == 0 ? row0 : row1, row / 2);
+}
+
+// Row r of a KV head of a sequence.
+struct DecodeRow {
+  int32_t position;
+  int32_t head;
+  int32_t row;  // of q and y
+};
+__device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const DecodeSequence& s,
+                                             int32_t kv_head, int32_t r) {
+  const int32_t token = r / p.group;
+  return {s.context - s.tokens + token, kv_head * p.group + r % p.group, s.first_row + token};
+}
+
+// Folds the partial results of all segments of a split head, kWidth neighbouring elements a thread.
+template <int kHeadDim, int kWidth>
+__device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const DecodeSequence& s,
+                                             int32_t kv_head, int32_t slot) {
+  constexpr int kTogether = kWidth == 4 ? 8 : 16;  // segments read at a time
+  const int32_t rows = s.tokens * p.group;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x) * kWidth; i < rows * kHeadDim;
+       i += kAttentionWarps * kWarp * kWidth) {
+    const DecodeRow row = FindRow(p, s, kv_head, i / kHeadDim);
+    const int32_t segments = row.position / kAttentionSegment + 1;
+    RowSum fold{-INFINITY, 0.0f};
+    float o[kWidth] = {};
+    for (int32_t first = 0; first < segments; first += kTogether) {
+      float next[kTogether][kWidth];
+      float2 ml[kTogether];
+#pragma unroll
+      for (int a = 0; a < kTogether; ++a) {
+        const int64_t index = slot + int64_t{min(first + a, segments - 1)} * rows + i / kHeadDim;
+        ml[a] = __ldcg(reinterpret_cast<const float2*>(p.plan.partial_ml + index * 2));
+        const float* from = p.plan.partial_o + index * kHeadDim + i % kHeadDim;
+        if constexpr (kWidth == 4) {
+          const float4 x = __ldcg(reinterpret_cast<const float4*>(from));
+          next[a][0] = x.x, next[a][1] = x.y, next[a][2] = x.z, next[a][3] = x.w;
+        } else {
+          next[a][0] = __ldcg(from);
+        }
+      }
+#pragma unroll
+      for (int a = 0; a < kTogether; ++a) {
+        if (first + a >= segments) break;
+        const FoldScales scales = FoldRow({ml[a].x, ml[a].y}, true, &fold);
+#pragma unroll
+        for (int e = 0; e < kWidth; ++e) o[e] = FoldValue(o[e], next[a][e], scales);
+      }
+    }
+    const float reciprocal = __frcp_rn(fold.l);
+    bf16* y = p.y.data + row.row * p.y.stride + row.head * kHeadDim + i % kHeadDim;
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) y[e] = Bf16FromFloat(__fmul_rn(o[e], reciprocal));
+  }
+}
+
+// A function of its own, so that its registers are not the streaming loop's.
+template <int kHeadDim>
+__device__ __noinline__ void FoldSplitHead(const AttentionParameters& p, DecodeSequence s,
+                                           int32_t kv_head, int32_t slot) {
+  if (s.tokens * p.group * kHeadDim <= 2 * kAttentionWarps * kWarp) {
+    FoldPartials<kHeadDim, 1>(p, s, kv_head, slot);
+  } else {
+    FoldPartials<kHeadDim, 4>(p, s, kv_head, slot);
+  }
 }
 
 template <int kHeadDim>

@@ -15,7 +15,6 @@ struct AttentionParameters {
   Rows<bf16> y;
   bool q_words;  // q's rows are aligned to 4 bytes
   bool y_words;
-  bool after_prefill;  // decode is launched behind prefill
   PagedKv kv;
   int32_t block_shift;  // log2 of the block size
   PagedSequences sequences;
@@ -68,14 +67,14 @@ __device__ __forceinline__ void StorePair(bf16* x, uint32_t pair, bool words) {
   }
 }
 
-// A warp's packed rows row0 .. row0 + 15 of a KV head, those before `end`.
+// Packed rows row0 .. row0 + 15 of a KV head, a warp's; rows from `end` on are not there.
 struct WarpRows {
   int32_t kv_head;
   int32_t row0;
   int32_t end;
 };
 
-// The fragments of a warp's rows; rows from `end` on are zeros.
+// The fragments of a warp's rows; those that are not there are zeros.
 template <int kHeadDim>
 __device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const UnitSequence& s,
                                             const WarpRows& rows, uint32_t (&q)[kHeadDim / 16][4]) {

@@ -46,7 +46,6 @@ class PrefillBlock {
     s_ = ReadUnitSequence(p_, unit.sequence);
     kv_head_ = kv_head;
     const int32_t row0 = unit.begin + static_cast<int32_t>(threadIdx.x / 32) * kWarpRows;
-    const WarpRows rows{kv_head, row0, unit.end};
     first_position_ = s_.Position(unit.begin / p_.group);
     const int32_t tiles = s_.Position((unit.end - 1) / p_.group) / kAttentionTile + 1;
     // Of the warp's last row; -1 of a warp without rows.
@@ -59,7 +58,7 @@ class PrefillBlock {
 
     CopyTile(0, 0);
     uint32_t q[kHeadDim / 16][4] = {};
-    if (warp_tiles > 0) LoadQueries<kHeadDim>(p_, s_, rows, q);
+    if (warp_tiles > 0) LoadQueries<kHeadDim>(p_, s_, {kv_head_, row0, unit.end}, q);
     RowSum fold[2] = {{-INFINITY, 0.0f}, {-INFINITY, 0.0f}};
     state_.Clear();
     for (int32_t tile = 0; tile < tiles; ++tile) {
@@ -77,7 +76,7 @@ class PrefillBlock {
       }
     }
     if (warp_tiles > 0) {
-      StoreAnswers<kHeadDim>(p_, s_, rows, state_.o, fold);
+      StoreAnswers<kHeadDim>(p_, s_, {kv_head_, row0, unit.end}, state_.o, fold);
     }
   }
 
