@@ -133,7 +133,7 @@ std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows,
     if (!slot.fault().empty() || !(row.draws || row.redraws || processed)) continue;
     SampleRow sample = slot.RowAt(row, &(*arrays)[i]);
     sample.row = static_cast<int32_t>(i);
-    sample.slot = row.slot;
+    sample.slot = row.redraws ? -1 : row.slot;  // what is drawn again goes nowhere
     sample.keeps_processed = processed;
     sample_rows.push_back(sample);
   }

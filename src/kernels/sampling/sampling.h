@@ -32,7 +32,7 @@ inline constexpr uint64_t kTopPOff = std::numeric_limits<uint64_t>::max();
 // One row's parameters, each resolved to the form that the steps use (ResolveSampling).
 struct SampleRow {
   int32_t row = 0;               // of logits, sums, block_max and block_sums; each at most once
-  int32_t slot = 0;              // where newest_tokens takes the drawn token
+  int32_t slot = 0;              // where newest_tokens takes the drawn token; -1: nowhere
   bool draws = true;             // choose a token; otherwise the row is only processed
   bool keeps_processed = false;  // replace the row's logits and sums by those of the kept y
 
@@ -85,7 +85,7 @@ struct SampleArgs {
   const SampleRow* rows;    // [num_rows], and the arrays they point to: in the backend's memory
   SampleOutcome* outcomes;  // [num_rows]
   // Drawn tokens also go to drawn[row], -1 if there is none, and, if there is one, to
-  // newest_tokens[slot]; each may be null.
+  // newest_tokens[slot], each slot in one row at most; each may be null.
   int32_t* drawn = nullptr;          // [logits.rows]
   int32_t* newest_tokens = nullptr;  // [sampler slots]
   // A promise: no row has an array, a penalty, a temperature other than 1, a filter or

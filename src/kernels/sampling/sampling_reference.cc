@@ -179,7 +179,7 @@ void SampleReference(const SampleArgs& args, Stream& stream) {
     const SampleOutcome outcome = SampleOne(row, args, stream);
     args.outcomes[n] = outcome;
     if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
-    if (args.newest_tokens != nullptr && outcome.token >= 0) {
+    if (args.newest_tokens != nullptr && row.slot >= 0 && outcome.token >= 0) {
       args.newest_tokens[row.slot] = outcome.token;
     }
   }

@@ -203,7 +203,7 @@ __device__ void Report(const SampleArgs& args, int64_t n, const SampleOutcome& o
   const SampleRow& row = args.rows[n];
   args.outcomes[n] = outcome;
   if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
-  if (args.newest_tokens != nullptr && outcome.token >= 0) {
+  if (args.newest_tokens != nullptr && row.slot >= 0 && outcome.token >= 0) {
     args.newest_tokens[row.slot] = outcome.token;
   }
 }

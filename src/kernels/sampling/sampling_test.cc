@@ -304,6 +304,10 @@ TEST(Sampling, DrawnTokensGoToTheirRowsAndSlotsAndFaultyRowsToNone) {
     std::vector<int32_t> newest(kSamplerSlots, kNotWritten);
     newest[1] = 1;
     EXPECT_EQ(sampled.newest_tokens, newest);
+    std::vector<SampleRow> elsewhere = rows;
+    elsewhere[0].slot = -1;
+    EXPECT_EQ(Sample(implementation, z, 5, elsewhere).newest_tokens,
+              std::vector<int32_t>(kSamplerSlots, kNotWritten));
     EXPECT_EQ(sampled.outcomes[0].token, 1);
     EXPECT_EQ(sampled.outcomes[1].fault, SampleFault::kLogits);
     EXPECT_EQ(sampled.outcomes[1].fault_id, 2);
