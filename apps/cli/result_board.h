@@ -27,7 +27,7 @@ class ResultBoard {
   struct Shown {
     bool logprobs = false;
     bool prompt_logprobs = false;
-    std::shared_ptr<const Request> request;  // as RequestResult's
+    std::shared_ptr<const Request> request = nullptr;  // as RequestResult's
   };
 
   // Announces the next request; its result has this index.

@@ -8,6 +8,7 @@
 #include "kernels/host_backend.h"
 #include "numerics/constants.h"
 #include "numerics/dot16.h"
+#include "numerics/ex2.h"
 
 namespace vexact {
 namespace {
@@ -170,13 +171,14 @@ void RopeRoundedOnce(const RopeArgs& args, Stream&) {
   }
 }
 
-void SiluMulOfLibm(const SiluMulArgs& args, Stream&) {
+// (Another exponential would be no fault: the gate is a bf16, and over all 65,536 of them libm's
+// gives the same bf16 in the end.)
+void SiluMulRoundedOnce(const SiluMulArgs& args, Stream&) {
   for (int64_t t = 0; t < args.gate.rows; ++t) {
     for (int64_t i = 0; i < args.gate.cols; ++i) {
       const float g = FloatFromBf16(args.gate[t][i]);
-      const float silu = g / (1.0f + std::exp(-g));
-      const float s = FloatFromBf16(Bf16FromFloat(silu));
-      args.y[t][i] = Bf16FromFloat(s * FloatFromBf16(args.up[t][i]));
+      const float silu = g / (1.0f + Ex2(-g * kLog2E));
+      args.y[t][i] = Bf16FromFloat(silu * FloatFromBf16(args.up[t][i]));
     }
   }
 }
@@ -372,7 +374,7 @@ std::vector<FaultyBackend> BackendsWithAnotherArithmetic() {
   };
   add("rms_norm", "a root rounded twice", {.rms_norm = RmsNormRoundedTwice});
   add("rope", "products not rounded", {.rope = RopeRoundedOnce});
-  add("silu_mul", "another exp", {.silu_mul = SiluMulOfLibm});
+  add("silu_mul", "silu not rounded", {.silu_mul = SiluMulRoundedOnce});
   add("residual", "truncated", {.residual = ResidualTruncated});
   add("residual", "writes past its rows", {.residual = ResidualPastTheEnd});
   add("embedding", "ids alone", {.embedding = EmbeddingOfIdsAlone});

@@ -42,6 +42,28 @@ Status RunCombine(OperatorCall& call, int64_t rows, int64_t top_k, int64_t hidde
   return {};
 }
 
+// Two experts that say the same, with opposite weights: what is left is the rounding error of the
+// first product, which only a fused multiply-add sees.
+Status RunCancellingCombine(OperatorCall& call, int64_t rows, int64_t hidden) {
+  ThreadPool& pool = *call.stream().pool;
+  const auto said = MakeRows<bf16>({43, CheckValues::kSpread}, 0, rows, hidden, pool);
+  const auto weights = MakeRows<float>({44, CheckValues::kUniform, 1.0f}, 0, rows, 1, pool);
+  std::vector<bf16> expert_rows;
+  std::vector<float> pairs;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int expert = 0; expert < 2; ++expert) {
+      expert_rows.insert(expert_rows.end(), said.begin() + r * hidden,
+                         said.begin() + (r + 1) * hidden);
+      pairs.push_back(expert == 0 ? weights[r] : -weights[r]);
+    }
+  }
+  call.backend().MoeCombine({.expert_rows = {call.In(std::move(expert_rows)), 2 * rows, hidden},
+                             .weights = {call.In(std::move(pairs)), rows, 2},
+                             .y = call.Out<bf16>("y", rows, hidden)},
+                            call.stream());
+  return {};
+}
+
 }  // namespace
 
 void AddMoeChecks(std::vector<SelfCheckCase>& cases) {
@@ -59,6 +81,8 @@ void AddMoeChecks(std::vector<SelfCheckCase>& cases) {
                      true,
                      [=](OperatorCall& call) { return RunCombine(call, rows, top_k, hidden); }});
   }
+  cases.push_back({"moe_combine", "5 rows, 2 experts that cancel, 512", true,
+                   [](OperatorCall& call) { return RunCancellingCombine(call, 5, 512); }});
 }
 
 }  // namespace vexact

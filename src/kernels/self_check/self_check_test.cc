@@ -40,7 +40,7 @@ TEST(SelfCheck, EveryDevicePassesTheFullForm) {
     EXPECT_TRUE(status.ok()) << status.error().message;
     uint64_t words = 0;
     for (const SelfCheckResult& result : report.results) words += result.words;
-    EXPECT_GT(words, 50'000'000);
+    EXPECT_GT(words, 40'000'000);
   }
 }
 
