@@ -2,11 +2,8 @@
 // of Qwen3-1.7B. A program of its own, so that it can be carried to a machine that has a GPU and
 // nothing else of ours.
 //
-// Build, one line, from the repository's root:
-//   nvcc -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -fmad=false -DFMT_HEADER_ONLY
-//   --expt-relaxed-constexpr -diag-suppress=554 -Xcompiler=-ffp-contract=off -cudart static -Isrc
-//   src/kernels/{rms_norm,rope,silu_mul,residual,embedding,kv_write,moe,logprob,sampling}/*_sm90.cu
-//   src/base/check.cc src/kernels/small_operators_sm90_bench.cu -o small_operators_sm90_bench
+//   scripts/build cuda vexact_gpu_benches
+//   build/cuda/small_operators_sm90_bench
 //
 // Columns: microseconds a call in a graph of 32 calls over 4 copies of the data, and the floor: the
 // bytes that must move at 4.8 TB/s. Up to 64 rows most data stays in the L2 cache, as in a step.

@@ -1,5 +1,9 @@
 // Stands alone on a GPU machine: `check` compares words with a plain device kernel and between
 // schedules; `time` measures prefill and decode.
+//
+//   scripts/build cuda vexact_gpu_benches
+//   build/cuda/attention_sm90_bench [check | time]
+//
 // budget: checks and measurements share the data that they run on.
 #include <algorithm>
 #include <cmath>

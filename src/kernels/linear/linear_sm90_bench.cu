@@ -1,13 +1,8 @@
 // Times and bits of every linear schedule on one Hopper GPU, on the layers of Qwen3-1.7B: a program
 // of its own, so that it can be carried to a machine that has a GPU and nothing else of ours.
 //
-//   linear_sm90_bench [path of libcublasLt.so.13]
-//
-// Build, one line, from the repository's root (fmt's headers are needed):
-//   nvcc -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -fmad=false -DFMT_USE_CONSTEXPR=1
-//   -DFMT_HEADER_ONLY --expt-relaxed-constexpr -diag-suppress=554 -Xcompiler=-ffp-contract=off
-//   -cudart static -Isrc src/kernels/linear/*_sm90.cu src/kernels/linear/*_sm90.cc
-//   src/base/check.cc src/kernels/linear/linear_sm90_bench.cu -ldl -o linear_sm90_bench
+//   scripts/build cuda vexact_gpu_benches
+//   build/cuda/linear_sm90_bench [path of libcublasLt.so.13]
 //
 // Columns: the floor (4.8 TB/s of weights, or 790 TFLOP/s), the best of cuBLASLt without a split of
 // K and with the canonical bits, the best of cuBLASLt whatever its bits (`any`), then each kernel
