@@ -12,8 +12,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 const std::vector<int64_t>& DigestRows() {
-  static const std::vector<int64_t> rows(std::begin(kDigestRows), std::end(kDigestRows));
-  return rows;
+  static const std::vector<int64_t> kRows(std::begin(kDigestRows), std::end(kDigestRows));
+  return kRows;
 }
 
 bool IsOperator(const json& entry) {

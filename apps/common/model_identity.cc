@@ -20,7 +20,7 @@ std::string Variable(const char* name) {
 }  // namespace
 
 std::string CacheFolder() {
-  if (const std::string own = Variable("VEXACT_CACHE"); !own.empty()) return own;
+  if (std::string own = Variable("VEXACT_CACHE"); !own.empty()) return own;
   if (const std::string xdg = Variable("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/vexact";
   if (const std::string home = Variable("HOME"); !home.empty()) return home + "/.cache/vexact";
   return "";

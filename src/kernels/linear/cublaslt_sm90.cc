@@ -111,7 +111,7 @@ CublasLt::~CublasLt() {
 CublasLtMatmul::CublasLtMatmul(const CublasLt& library, const CublasLtShape& shape)
     : library_(library),
       shape_(shape),
-      description_(Describe(reinterpret_cast<const bf16*>(kSomeBias))),
+      description_(Describe(reinterpret_cast<const bf16*>(kSomeBias))),  // NOLINT: never read
       weight_(MakeLayout(CUDA_R_16BF, shape.problem.in_features, shape.problem.out_features)),
       x_(MakeLayout(CUDA_R_16BF, shape.problem.in_features, shape.rows)),
       y_(MakeLayout(shape.problem.fp32_output ? CUDA_R_32F : CUDA_R_16BF,
@@ -130,7 +130,8 @@ CublasLtMatmul::Description CublasLtMatmul::Describe(const bf16* bias) const {
     const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     RequireSuccess(
         f.desc_set(description, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue)));
-    RequireSuccess(f.desc_set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(bias)));
+    RequireSuccess(
+        f.desc_set(description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(void*)));
     const cudaDataType type = CUDA_R_16BF;
     RequireSuccess(
         f.desc_set(description, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof(type)));

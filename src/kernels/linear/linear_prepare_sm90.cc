@@ -27,7 +27,7 @@ Status CudaStatus(cudaError_t error, const char* what) {
 
 template <typename T, cudaError_t (*kDestroy)(T)>
 struct Destroyer {
-  using pointer = T;
+  using pointer = T;  // NOLINT(readability-identifier-naming): std::unique_ptr's name
   void operator()(T object) const { kDestroy(object); }
 };
 using OwnedGraph = std::unique_ptr<cudaGraph_t, Destroyer<cudaGraph_t, cudaGraphDestroy>>;

@@ -81,6 +81,7 @@ SampleRow SampleRowOf(OperatorCall& call, int64_t row, int64_t vocab) {
   if (kind == 9 || kind == 14) {
     std::vector<int32_t> banned;
     const auto count = static_cast<int32_t>(std::min<int64_t>(vocab / 4, 40));
+    banned.reserve(count);
     for (int32_t n = 0; n < count; ++n) banned.push_back(id(n));
     sample.banned = call.In(std::move(banned));
     sample.num_banned = count;
@@ -88,6 +89,7 @@ SampleRow SampleRowOf(OperatorCall& call, int64_t row, int64_t vocab) {
   if (kind == 10 || kind == 14) {
     const auto count = static_cast<int32_t>(std::min<int64_t>(vocab, 5));
     std::vector<TokenBias> bias;
+    bias.reserve(count);
     for (int32_t n = 0; n < count; ++n) bias.push_back({id(n + 1), 2.5f - static_cast<float>(n)});
     sample.bias = call.In(std::move(bias));
     sample.num_bias = count;
@@ -95,6 +97,7 @@ SampleRow SampleRowOf(OperatorCall& call, int64_t row, int64_t vocab) {
   if (kind == 11 || kind == 14) {
     const auto count = static_cast<int32_t>(std::min<int64_t>(vocab, 300) / 2);
     std::vector<TokenCount> history;
+    history.reserve(count);
     for (int32_t n = 0; n < count; ++n) history.push_back({id(n + 7), n % 3});
     sample.history = call.In(std::move(history));
     sample.num_history = count;

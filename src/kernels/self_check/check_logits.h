@@ -14,15 +14,15 @@ struct CheckedLogits {
   int64_t vocab;
   bool has_dropped = false;  // three ids in four are -inf, and whole blocks of them
 };
-std::vector<float> MakeLogits(const CheckedLogits& logits, ThreadPool& pool);
+std::vector<float> MakeLogits(const CheckedLogits& shape, ThreadPool& pool);
 
 // Outputs "sums", "block_max" and "block_sums".
-Status RunCheckedSums(OperatorCall& call, const CheckedLogits& logits);
+Status RunCheckedSums(OperatorCall& call, const CheckedLogits& shape);
 // Outputs "answers", "top_ids" and "top_logprobs"; a query for each row, and more for some.
-Status RunCheckedLogprobs(OperatorCall& call, const CheckedLogits& logits);
+Status RunCheckedLogprobs(OperatorCall& call, const CheckedLogits& shape);
 // Outputs "logits", "sums", "outcomes" and "drawn"; sixteen rows after each other have each filter
 // and penalty alone, and then together.
-Status RunCheckedSamples(OperatorCall& call, const CheckedLogits& logits);
+Status RunCheckedSamples(OperatorCall& call, const CheckedLogits& shape);
 
 }  // namespace vexact
 

@@ -78,8 +78,9 @@ void AddMoeChecks(std::vector<SelfCheckCase>& cases) {
   for (const auto& [rows, top_k, hidden] :
        std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {5, 4, 129}, {9, 8, 2048}}) {
     cases.push_back({"moe_combine", fmt::format("{} rows, {} experts, {}", rows, top_k, hidden),
-                     true,
-                     [=](OperatorCall& call) { return RunCombine(call, rows, top_k, hidden); }});
+                     true, [rows = rows, top_k = top_k, hidden = hidden](OperatorCall& call) {
+                       return RunCombine(call, rows, top_k, hidden);
+                     }});
   }
   cases.push_back({"moe_combine", "5 rows, 2 experts that cancel, 512", true,
                    [](OperatorCall& call) { return RunCancellingCombine(call, 5, 512); }});

@@ -124,6 +124,7 @@ Status RunKvWrite(OperatorCall& call, int64_t block_size, int64_t heads, int64_t
   constexpr int64_t kBlocks = 5;
   const int64_t cols = heads * head_dim;
   std::vector<int32_t> slots;
+  slots.reserve(kRows);
   const auto num_slots = static_cast<int32_t>(kBlocks * block_size);
   for (int32_t r = 0; r < kRows; ++r) slots.push_back((r * 29 + 3) % num_slots);
   slots[5] = -1;
@@ -159,7 +160,9 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
   for (const auto& [groups, group] : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1}, {3, 64}, {16, 128}, {1, 576}, {1, 2040}, {1, 2048}, {1, 2056}, {1, 5120}}) {
     add("rms_norm", fmt::format("3 rows of {} x {}", groups, group),
-        [=](OperatorCall& call) { return RunRmsNorm(call, kX, groups, group); });
+        [groups = groups, group = group](OperatorCall& call) {
+          return RunRmsNorm(call, kX, groups, group);
+        });
   }
   for (const CheckValues values :
        {CheckValues::kSpecial, CheckValues::kLarge, CheckValues::kSubnormal}) {
@@ -171,7 +174,9 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
   for (const auto& [heads, head_dim] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 16}, {12, 64}, {24, 128}}) {
     add("rope", fmt::format("9 rows of {} x {}", heads, head_dim),
-        [=](OperatorCall& call) { return RunRope(call, heads, head_dim); });
+        [heads = heads, head_dim = head_dim](OperatorCall& call) {
+          return RunRope(call, heads, head_dim);
+        });
   }
   const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {7, 129}, {5, 6144}};
   add("silu_mul", "all gates", RunAllGates);
