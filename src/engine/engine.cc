@@ -239,7 +239,9 @@ void Engine::Impl::LaunchStep() {
   if (plan->empty()) return;
   const double now = resolved.config.clock();
   for (const StartedSequence& started : plan->started) {
-    SampleState& sample = request_of.at(started.id)->samples[started.sample_index];
+    // Not sample_index: a score request that redraws has one sample, of any index.
+    RequestState& request = *request_of.at(started.id);
+    SampleState& sample = request.samples.at(started.id - request.first_sequence);
     if (sample.launched < 0.0) sample.launched = now;
   }
   StepTicket ticket = runner->Launch(plan, BuildBatch(*plan, resolved.config.block_size));
