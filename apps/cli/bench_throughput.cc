@@ -10,6 +10,7 @@
 #include "checkpoint/mapped_file.h"
 #include "cli/bench_workload.h"
 #include "cli/commands.h"
+#include "cli/fail.h"
 #include "cli/session.h"
 #include "common/flags.h"
 #include "common/float_text.h"
@@ -199,11 +200,6 @@ Result<std::vector<Request>> MakeRequests(const BenchFlags& flags, int32_t vocab
     VX_ASSIGN_OR_RETURN(lengths, ParseTrace(csv->text(), flags.trace, flags.num_requests));
   }
   return RandomRequests(lengths, vocab_size, flags.engine.config.seed);
-}
-
-int Fail(const Error& error) {
-  fmt::print(stderr, "vexact: {}\n", error.message);
-  return kExitFailure;
 }
 
 int Run(const BenchFlags& flags) {

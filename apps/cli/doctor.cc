@@ -8,8 +8,9 @@
 #include "cli/commands.h"
 #include "cli/device_speed.h"
 #include "cli/digest_file.h"
-#include "common/flags.h"
+#include "cli/fail.h"
 #include "common/output_file.h"
+#include "engine/load_model.h"
 #include "kernels/self_check/digests.h"
 #include "kernels/self_check/self_check.h"
 
@@ -39,15 +40,6 @@ constexpr LinearProblem kLayers[] = {{4096, 2048, false, false},
 constexpr LinearProblem kHead = {151936, 2048, false, true};
 constexpr int64_t kLinearRows[] = {1, 2, 8, 16, 32, 64, 128, 256, 512, 2048};
 constexpr int64_t kHeadRows[] = {1, 8, 64};
-
-Result<std::shared_ptr<const Backend>> OpenDevice(const std::string& device) {
-  if (device != "cpu") {
-    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend();
-    if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
-    if (device == "cuda" || gpu.error().code != ErrorCode::kUnsupported) return gpu.error();
-  }
-  return std::shared_ptr<const Backend>(MakeCpuBackend());
-}
 
 class Doctor {
  public:
@@ -187,7 +179,7 @@ class Doctor {
 
 Result<bool> Examine(const DoctorFlags& flags) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
-  VX_ASSIGN_OR_RETURN(const auto device, OpenDevice(flags.device));
+  VX_ASSIGN_OR_RETURN(const auto device, OpenBackend(flags.device));
   VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output).Run());
   VX_RETURN_IF_ERROR(output.Close());
   return all_right;
@@ -195,10 +187,7 @@ Result<bool> Examine(const DoctorFlags& flags) {
 
 int Run(const DoctorFlags& flags) {
   const Result<bool> all_right = Examine(flags);
-  if (!all_right.ok()) {
-    fmt::print(stderr, "vexact: {}\n", all_right.error().message);
-    return kExitFailure;
-  }
+  if (!all_right.ok()) return Fail(all_right.error());
   return *all_right ? kExitSuccess : kExitFailure;
 }
 

@@ -7,6 +7,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "cli/commands.h"
+#include "cli/fail.h"
 #include "common/engine_flags.h"
 #include "common/flags.h"
 #include "common/output_file.h"
@@ -125,9 +126,7 @@ Status Inspect(const InspectFlags& flags) {
 
 int Run(const InspectFlags& flags) {
   const Status status = Inspect(flags);
-  if (status.ok()) return kExitSuccess;
-  fmt::print(stderr, "vexact: {}\n", status.error().message);
-  return kExitFailure;
+  return status.ok() ? kExitSuccess : Fail(status.error());
 }
 
 }  // namespace

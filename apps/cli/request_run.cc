@@ -1,4 +1,5 @@
 #include "cli/request_run.h"
+#include "cli/fail.h"
 
 #include <chrono>
 #include <memory>
@@ -132,11 +133,6 @@ bool CollectAll(EngineFront& front, ResultBoard& board, RequestFeeder& feeder, R
   }
 }
 
-int Fail(const Error& error, int exit_status) {
-  fmt::print(stderr, "vexact: {}\n", error.message);
-  return exit_status;
-}
-
 }  // namespace
 
 void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
@@ -154,11 +150,11 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
     return Fail(status.error(), kExitUsage);
   }
   Result<OutputFile> output = OutputFile::Open(flags.output);
-  if (!output.ok()) return Fail(output.error(), kExitFailure);
+  if (!output.ok()) return Fail(output.error());
   std::optional<LineReader> reader;
   if (!flags.prompt) {
     Result<LineReader> opened = LineReader::Open(flags.input);
-    if (!opened.ok()) return Fail(opened.error(), kExitFailure);
+    if (!opened.ok()) return Fail(opened.error());
     reader.emplace(std::move(opened).value());
   }
   InterruptSignals interrupts;
@@ -167,7 +163,7 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   if (session == nullptr) return exit_status;
 
   const auto receipts = OpenReceipts(flags, *session);
-  if (!receipts.ok()) return Fail(receipts.error(), kExitFailure);
+  if (!receipts.ok()) return Fail(receipts.error());
   const Clock::time_point start = Clock::now();
   ResultBoard board(flags.stream);
   ResultWriter writer(std::move(output).value(), flags, receipts->get());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/fail.h"
 #include "cli/open_tokenizer.h"
 #include "common/engine_flags.h"
 #include "common/flags.h"
@@ -80,10 +81,7 @@ int Run(const TokenizeFlags& flags) {
   const auto tokenizer = OpenTokenizer(flags.model);
   const Result<int64_t> num_failed =
       tokenizer.ok() ? TokenizeLines(flags, **tokenizer) : tokenizer.error();
-  if (!num_failed.ok()) {
-    fmt::print(stderr, "vexact: {}\n", num_failed.error().message);
-    return kExitFailure;
-  }
+  if (!num_failed.ok()) return Fail(num_failed.error());
   return *num_failed == 0 ? kExitSuccess : kExitFailure;
 }
 

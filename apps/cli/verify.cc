@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/fail.h"
 #include "cli/replay.h"
 #include "cli/result_board.h"
 #include "cli/session.h"
@@ -153,11 +154,6 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
   for (const RequestId id : board.UnfinishedIds()) session.front().Abort(id);
   session.front().Drain();
   return verdicts;
-}
-
-int Fail(const Error& error) {
-  fmt::print(stderr, "vexact: {}\n", error.message);
-  return kExitFailure;
 }
 
 int Run(const VerifyFlags& flags) {

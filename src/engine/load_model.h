@@ -22,6 +22,9 @@ namespace vexact {
 // away. Errors name what was found.
 Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device);
 
+// The same without the self-check: for who looks into a device that may fail it.
+Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device);
+
 // The short self-check of a device against the CPU. The error (kInternal) names the first operator
 // and shape with a differing bit.
 Status CheckDevice(const Backend& device);

@@ -29,8 +29,6 @@ bool IsDeviceFailure(cudaError_t error) {
   }
 }
 
-void Check(cudaError_t error) { CheckCuda(error); }
-
 Error DeviceError(std::string_view what, cudaError_t error) {
   return Error{ErrorCode::kInternal,
                fmt::format("cuda: {}: expected success, found {} ({})", what,
@@ -71,8 +69,8 @@ Result<CudaDevice> FirstCudaDevice() {
   device.compute_minor = properties.minor;
   device.num_multiprocessors = properties.multiProcessorCount;
   device.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
-  Check(cudaDriverGetVersion(&device.driver_version));
-  Check(cudaRuntimeGetVersion(&device.runtime_version));
+  CheckCuda(cudaDriverGetVersion(&device.driver_version));
+  CheckCuda(cudaRuntimeGetVersion(&device.runtime_version));
   return device;
 }
 
@@ -151,11 +149,11 @@ Status SynchronizeCuda(const Stream& stream) {
 }
 
 void CopyToCuda(void* to, const void* host, size_t bytes, const Stream& stream) {
-  Check(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream.cuda));
+  CheckCuda(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream.cuda));
 }
 
 void CopyFromCuda(void* host, const void* from, size_t bytes, const Stream& stream) {
-  Check(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream.cuda));
+  CheckCuda(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream.cuda));
 }
 
 void NotifyCuda(const Stream& stream, void (*call)(void*, const char*), void* data) {
@@ -172,7 +170,7 @@ void NotifyCuda(const Stream& stream, void (*call)(void*, const char*), void* da
   if (added == cudaSuccess) {
     static_cast<void>(notification.release());
   } else {
-    Check(added);
+    CheckCuda(added);
     call(data, cudaGetErrorString(added));
   }
 }
@@ -189,7 +187,7 @@ Result<CapturedWork> CaptureCuda(const Stream& stream, FunctionRef<void()> work)
   }
   cudaGraphExec_t executable = nullptr;
   const cudaError_t e = cudaGraphInstantiate(&executable, graph, 0);
-  Check(cudaGraphDestroy(graph));
+  CheckCuda(cudaGraphDestroy(graph));
   if (e != cudaSuccess) return DeviceError("cudaGraphInstantiate", e);
   CapturedWork captured;
   captured.graph = {executable, [](void* g) {
@@ -199,7 +197,7 @@ Result<CapturedWork> CaptureCuda(const Stream& stream, FunctionRef<void()> work)
 }
 
 void ReplayCuda(const CapturedWork& work, const Stream& stream) {
-  Check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(work.graph.get()), stream.cuda));
+  CheckCuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(work.graph.get()), stream.cuda));
 }
 
 Result<std::unique_ptr<PinnedUploader>> PinnedUploader::Create() {

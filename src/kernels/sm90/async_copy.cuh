@@ -24,11 +24,6 @@ template <int kPending>
 __device__ __forceinline__ void WaitCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
-// Arrives at the barrier (an arrival that InitBarrier counted) when this thread's copies so far
-// have landed.
-__device__ __forceinline__ void ArriveAfterCopies(uint32_t barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-}
 
 // Addresses and `bytes` are multiples of 16. The bytes count at `barrier` (ArriveExpectBytes).
 __device__ __forceinline__ void CopyBulk(uint32_t shared, const void* global, uint32_t bytes,

@@ -43,12 +43,6 @@ __device__ __forceinline__ void WaitBarrier(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
-// Orders this thread's ordinary stores to shared memory before what the tensor cores (wgmma) and
-// the copy engine do after the next barrier.
-__device__ __forceinline__ void FenceAsyncProxy() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 }  // namespace vexact::sm90
 
 #endif  // VEXACT_KERNELS_SM90_BARRIER_CUH_
