@@ -256,6 +256,7 @@ void ModelRunner::Finish(Job* job) {
   } else {
     for (size_t s = 0; s < result.sequences.size(); ++s) {
       result.sequences[s].fault = job->error;
+      result.sequences[s].engine_failed = true;
       sampler_->Fail(job->plan->sequences[s].slot, job->error);
     }
   }

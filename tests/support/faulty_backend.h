@@ -29,6 +29,7 @@ struct OperatorHooks {
   OperatorHook<SumLogitsArgs> sum_logits = {};
   OperatorHook<LogprobArgs> logprob = {};
   OperatorHook<SampleArgs> sample = {};
+  std::function<const char*()> device_error = {};  // of each step; null: none
 };
 std::unique_ptr<Backend> MakeHookedBackend(OperatorHooks hooks);
 
