@@ -312,7 +312,6 @@ TEST_F(ApiTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
     std::string param;
     std::string message;
   };
-  const std::string long_list = "[" + std::string(257 * 4, ' ') + "]";
   const std::vector<Case> cases = {
       {"", 400, "", "expected JSON"},
       {"[1]", 400, "", "expected a JSON object"},
