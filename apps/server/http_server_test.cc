@@ -230,8 +230,9 @@ TEST_F(HttpServerTest, AnAddressThatIsTakenOrWrongIsAnError) {
 // Whatever bytes come: the server answers or closes, and still serves the next client.
 TEST_F(HttpServerTest, SurvivesMutatedRequests) {
   HttpServerOptions options = Options();
-  options.header_timeout_s = 0.1;
-  options.body_timeout_s = 0.1;
+  options.idle_timeout_s = 0.02;  // a client waits for the end of its connection
+  options.header_timeout_s = 0.02;
+  options.body_timeout_s = 0.02;
   Start(options);
   std::mt19937 random(7);
   const std::string valid =
