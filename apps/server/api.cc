@@ -111,10 +111,11 @@ bool Api::IsAuthorized(const HttpRequest& request) const {
 std::string Api::NewId() { return fmt::format("{:016x}{:08x}", id_salt_, next_id_++); }
 
 PendingAnswer Api::Handle(HttpRequest request, Wake wake) {
+  const Clock::time_point start = Clock::now();
   const std::string id = NewId();
   const Route* const route = FindRoute(request.path);
   PendingAnswer answer = Dispatch(request, id, std::move(wake));
-  return Observe(std::move(answer), route == nullptr ? "other" : route->path, id);
+  return Observe(std::move(answer), route == nullptr ? "other" : route->path, id, start);
 }
 
 PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, Wake wake) {
@@ -143,18 +144,18 @@ PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, W
   return (this->*route->handle)(request, id, std::move(wake));
 }
 
-PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const std::string& id) {
+PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const std::string& id,
+                           Clock::time_point start) {
   struct Seen {
     int status = 0;
     bool has_ended = false;
-    Clock::time_point start = Clock::now();
   };
   const auto seen = std::make_shared<Seen>();
-  const auto end = [this, seen, route, id](std::string_view how) {
+  const auto end = [this, seen, route, id, start](std::string_view how) {
     if (std::exchange(seen->has_ended, true)) return;
     metrics_.CountResponse(seen->status);
     if (!options_.log) return;
-    const std::chrono::duration<double> elapsed = Clock::now() - seen->start;
+    const std::chrono::duration<double> elapsed = Clock::now() - start;
     options_.log(
         fmt::format("{{\"time\":{},\"request_id\":\"{}\",\"endpoint\":\"{}\","
                     "\"status\":{},\"end\":\"{}\",\"seconds\":{:.6f}}}",

@@ -8,6 +8,7 @@
 #define VEXACT_SERVER_API_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -70,7 +71,8 @@ class Api {
   PendingAnswer Health(const HttpRequest& request, const std::string& id, Wake wake);
   PendingAnswer MetricsText(const HttpRequest& request, const std::string& id, Wake wake);
   // Counts and logs an answer as it goes by, and gives it its X-Request-Id.
-  PendingAnswer Observe(PendingAnswer answer, std::string_view route, const std::string& id);
+  PendingAnswer Observe(PendingAnswer answer, std::string_view route, const std::string& id,
+                        std::chrono::steady_clock::time_point start);
 
   ApiOptions options_;
   const int64_t created_;   // of the model list: when the server began

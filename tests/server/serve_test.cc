@@ -119,12 +119,14 @@ Words ServerAnswer(const HttpReply& reply) {
   Words words;
   std::istringstream lines(reply.body);
   if (reply.headers.at("content-type") == "application/json") {
-    for (const json& choice : json::parse(reply.body)["choices"]) AddChoice(choice, words);
+    const json answer = json::parse(reply.body);
+    for (const json& choice : answer["choices"]) AddChoice(choice, words);
     return words;
   }
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with("data: {")) continue;
-    for (const json& choice : json::parse(line.substr(6))["choices"]) AddChoice(choice, words);
+    const json event = json::parse(line.substr(6));
+    for (const json& choice : event["choices"]) AddChoice(choice, words);
   }
   return words;
 }
@@ -166,9 +168,9 @@ void ExpectTheBitsOfTheCommandLine(const std::string& model, int count) {
   const std::vector<Words> expected = CliAnswers(model, requests);
   const Server server(model,
                       {"--max-num-seqs", "6", "--max-num-batched-tokens", "64", "--no-receipts"});
-  EXPECT_EQ(AskAll(server, requests, 1, /*stream=*/false, 1), expected);
-  EXPECT_EQ(AskAll(server, requests, 8, /*stream=*/false, 2), expected);
-  EXPECT_EQ(AskAll(server, requests, 8, /*stream=*/true, 3), expected);
+  EXPECT_TRUE(AskAll(server, requests, 1, /*stream=*/false, 1) == expected);
+  EXPECT_TRUE(AskAll(server, requests, 8, /*stream=*/false, 2) == expected);
+  EXPECT_TRUE(AskAll(server, requests, 8, /*stream=*/true, 3) == expected);
 }
 
 TEST(Serve, HasTheBitsOfTheCommandLineStreamedOrNotAndUnderLoad) {
