@@ -1,3 +1,4 @@
+// budget: a fault of every operator is one function here.
 #include "support/faulty_backend.h"
 
 #include <algorithm>
@@ -185,19 +186,22 @@ void RotateRoundedOnce(const RopeArgs& args) {
   }
 }
 
-// Rope before the norms.
+void RunNorms(const NormRopeWriteSteps& steps, Stream& s) {
+  for (const RmsNormArgs& norm : {steps.q_norm, steps.k_norm}) {
+    if (norm.weight != nullptr) RmsNormCpu(kTarget, norm, s);
+  }
+}
+
 void RopeThenNorm(const NormRopeWriteArgs& args, Stream& s) {
   const NormRopeWriteSteps steps = StepsOf(args);
   RopeCpu(kTarget, steps.rope, s);
-  if (args.q_norm != nullptr) RmsNormCpu(kTarget, steps.q_norm, s);
-  if (args.k_norm != nullptr) RmsNormCpu(kTarget, steps.k_norm, s);
+  RunNorms(steps, s);
   KvWriteCpu(steps.write, s);
 }
 
 void RopeRoundedOnce(const NormRopeWriteArgs& args, Stream& s) {
   const NormRopeWriteSteps steps = StepsOf(args);
-  if (args.q_norm != nullptr) RmsNormCpu(kTarget, steps.q_norm, s);
-  if (args.k_norm != nullptr) RmsNormCpu(kTarget, steps.k_norm, s);
+  RunNorms(steps, s);
   RotateRoundedOnce(steps.rope);
   KvWriteCpu(steps.write, s);
 }

@@ -52,53 +52,79 @@ struct BlockShape {
 
 extern __shared__ __align__(128) unsigned char few_rows_shared[];
 
-// The weights of this warp's tiles, stage after stage.
-template <typename Shape>
+// The tiles of this warp: the first, the distance to the next, how many. Warps with the same index
+// in their blocks have neighbouring tiles, so that all blocks get as many.
+struct WarpTiles {
+  int first;
+  int stride;
+  int count;
+
+  __device__ __forceinline__ WarpTiles(int tiles, int warps)
+      : first(static_cast<int>(threadIdx.x / 32 * gridDim.x + blockIdx.x)),
+        stride(static_cast<int>(gridDim.x) * warps),
+        count(first < tiles ? (tiles - 1 - first) / stride + 1 : 0) {}
+};
+
+// The weights of a warp's tiles on their way into its ring, stage after stage.
+template <int kStages>
 class WeightStream {
  public:
-  __device__ __forceinline__ WeightStream(const sm90::LinearOperands& args, uint32_t ring)
-      : args_(args), ring_(ring), tile_(FirstTile()) {}
-
-  // Warps with the same index in their blocks have neighbouring tiles: all blocks get as many.
-  static __device__ __forceinline__ int FirstTile() {
-    return static_cast<int>(threadIdx.x / 32 * gridDim.x + blockIdx.x);
+  __device__ __forceinline__ WeightStream(const Rows<const bf16>& w, const WarpTiles& tiles,
+                                          uint32_t ring)
+      : w_(w),
+        tile_(tiles.first),
+        tile_stride_(tiles.stride),
+        stages_of_tile_(static_cast<int>(w.cols / kDepth)),
+        stages_left_(tiles.count * stages_of_tile_),
+        first_slot_(ring + threadIdx.x % 32 / 8 * kWeightRowBytes + threadIdx.x % 8 * 16),
+        slot_(first_slot_) {
+    if (stages_left_ > 0) BeginTile();
   }
-  static __device__ __forceinline__ int TileStride() {
-    return static_cast<int>(gridDim.x) * Shape::kWarps;
-  }
 
-  // Starts the copy of the next stage into the ring, or none past the last tile; either way one
-  // group of copies.
+  // Starts the copy of the next stage, or of none past the last tile; either way one group of
+  // copies.
   __device__ __forceinline__ void CopyNext() {
-    if (int64_t{tile_} * kTileOuts < args_.w.rows) {
-      constexpr int kRowsAtOnce = 4;  // 8 lanes a row
-      const int lane = threadIdx.x % 32;
-      const int64_t first_out = int64_t{tile_} * kTileOuts + lane / 8;
-      const bf16* from = args_.w[first_out] + column_ + lane % 8 * 8;
-      uint32_t to = ring_ + stage_ * kStageBytes + lane / 8 * kWeightRowBytes + lane % 8 * 16;
+    if (stages_left_ > 0) {
 #pragma unroll
-      for (int i = 0; i < kTileOuts / kRowsAtOnce; ++i) {
-        const bool exists = first_out + i * kRowsAtOnce < args_.w.rows;
-        sm90::CopyAsync16(to, exists ? from : args_.w.data, exists ? 16 : 0);
-        from += kRowsAtOnce * args_.w.stride;
-        to += kRowsAtOnce * kWeightRowBytes;
+      for (int i = 0; i < kPasses; ++i) {
+        sm90::CopyAsync16(slot_ + i * kRowsAtOnce * kWeightRowBytes, from_[i], 16);
+        from_[i] += kDepth;
       }
-      stage_ = stage_ + 1 == Shape::kStages ? 0 : stage_ + 1;
-      column_ += kDepth;
-      if (column_ == args_.w.cols) {
-        column_ = 0;
-        tile_ += TileStride();
+      slot_ += kStageBytes;
+      if (slot_ == first_slot_ + kStages * kStageBytes) slot_ = first_slot_;
+      --stages_left_;
+      if (--left_of_tile_ == 0 && stages_left_ > 0) {
+        tile_ += tile_stride_;
+        BeginTile();
       }
     }
     sm90::CommitCopies();
   }
 
  private:
-  const sm90::LinearOperands& args_;
-  uint32_t ring_;
+  static constexpr int kRowsAtOnce = 4;  // 8 lanes a row
+  static constexpr int kPasses = kTileOuts / kRowsAtOnce;
+
+  // Past the last row that row again: its outputs are not stored.
+  __device__ __forceinline__ void BeginTile() {
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) {
+      const int64_t row =
+          int64_t{tile_} * kTileOuts + i * kRowsAtOnce + static_cast<int>(threadIdx.x % 32) / 8;
+      from_[i] = w_[min(row, w_.rows - 1)] + threadIdx.x % 8 * 8;
+    }
+    left_of_tile_ = stages_of_tile_;
+  }
+
+  const Rows<const bf16>& w_;
   int tile_;
-  int64_t column_ = 0;
-  int stage_ = 0;
+  int tile_stride_;
+  int stages_of_tile_;
+  int stages_left_;  // of all tiles
+  int left_of_tile_ = 0;
+  uint32_t first_slot_;  // this lane's place in the ring's first stage
+  uint32_t slot_;
+  const bf16* from_[kPasses];
 };
 
 // Operands of a stage's steps.
@@ -127,14 +153,11 @@ struct Fragments {
     }
   }
 
-  __device__ __forceinline__ void AddTo(float (&sums)[kTokens / 8][4]) const {
+  __device__ __forceinline__ void AddStep(int step, float (&sums)[kTokens / 8][4]) const {
 #pragma unroll
-    for (int i = 0; i < kSteps; ++i) {
-#pragma unroll
-      for (int t = 0; t < kTokens / 8; ++t) {
-        const uint32_t columns[2] = {x[i][2 * t], x[i][2 * t + 1]};
-        sm90::MmaStep(sums[t], w[i], columns);
-      }
+    for (int t = 0; t < kTokens / 8; ++t) {
+      const uint32_t columns[2] = {x[step][2 * t], x[step][2 * t + 1]};
+      sm90::MmaStep(sums[t], w[step], columns);
     }
   }
 };
@@ -157,7 +180,7 @@ __device__ __forceinline__ void StoreTile(const sm90::LinearOperands& args, int 
 struct SharedX {
   uint32_t data;
   uint32_t arrived;  // [parts], 8 bytes each
-  int64_t in;
+  int64_t in;        // columns
 
   __device__ __forceinline__ uint32_t RowBytes() const {
     return static_cast<uint32_t>(in * 2 + 16);
@@ -167,12 +190,14 @@ struct SharedX {
   }
   // By one thread.
   __device__ __forceinline__ void Init() const {
+#pragma unroll 1
     for (int part = 0; part < Parts(); ++part) sm90::InitBarrier(arrived + 8 * part, 1);
     sm90::FenceBarrierInit();
   }
   // By one warp. Rows past x's last stay as they are: their columns of the products are not stored.
   __device__ __forceinline__ void Copy(const Rows<const bf16>& x) const {
     const int lane = threadIdx.x % 32;
+#pragma unroll 1
     for (int part = 0; part < Parts(); ++part) {
       const int64_t column = int64_t{part} * kPartDepth;
       const auto bytes = static_cast<uint32_t>(min(int64_t{kPartDepth}, in - column) * 2);
@@ -186,63 +211,114 @@ struct SharedX {
     }
   }
   // Until columns [column, column + kDepth) are there.
-  __device__ __forceinline__ void Wait(int64_t column) const {
-    if (column % kPartDepth != 0) return;
-    sm90::WaitBarrier(arrived + 8 * static_cast<int>(column / kPartDepth), 0);
+  __device__ __forceinline__ void Wait(int column) const {
+    if (column % kPartDepth == 0) sm90::WaitBarrier(arrived + 8 * (column / kPartDepth), 0);
   }
 };
 
-// The tiles of a warp. Copies run kStages - 1 stages ahead of the products, loads from shared
-// memory one stage.
+// A warp's products. Copies run kStages - 1 stages ahead of them, loads from shared memory one.
 template <typename Shape>
-__device__ __forceinline__ void RunTiles(const sm90::LinearOperands& args, const SharedX& x,
-                                         uint32_t ring, WeightStream<Shape>& stream) {
-  constexpr int kTokens = Shape::kTokens;
-  const int lane = threadIdx.x % 32;
-  const uint32_t w_lane = ring + lane % 16 * kWeightRowBytes + lane / 16 * 16;
-  const uint32_t x_lane =
-      kTokens == 16 ? x.data + (lane % 8 + lane / 16 * 8) * x.RowBytes() + lane / 8 % 2 * 16
-                    : x.data + lane % 8 * x.RowBytes() + lane / 8 * 16;
-  const int stages_of_tile = static_cast<int>(x.in / kDepth);
-  const int tiles = static_cast<int>((args.w.rows + kTileOuts - 1) / kTileOuts);
-  int tile = WeightStream<Shape>::FirstTile();
-  if (tile >= tiles) return;
-  const int num_tiles = (tiles - 1 - tile) / WeightStream<Shape>::TileStride() + 1;
-  const int num_stages = num_tiles * stages_of_tile;
+class TileProducts {
+ public:
+  static constexpr int kTokens = Shape::kTokens;
+  using Stage = Fragments<kTokens>;
 
-  int slot = 0;        // of the ring, to be loaded next
-  int64_t column = 0;  // of K, the same stage's
-  const auto load_next = [&](Fragments<kTokens>& fragments) {
-    sm90::WaitCopies<Shape::kStages - 2>();
-    __syncwarp();  // the stage is there for all lanes, and all have loaded the one before it
-    stream.CopyNext();
-    x.Wait(column);
-    fragments.Load(w_lane + slot * kStageBytes, x_lane + static_cast<uint32_t>(column * 2));
-    slot = slot + 1 == Shape::kStages ? 0 : slot + 1;
-    column = column + kDepth == x.in ? 0 : column + kDepth;
-  };
-  Fragments<kTokens> now;
-  Fragments<kTokens> next;
-  float sums[kTokens / 8][4] = {};
-  int left_of_tile = stages_of_tile;
-  load_next(now);
-#pragma unroll 2
-  for (int stage = 0; stage < num_stages; ++stage) {
-    if (stage + 1 < num_stages) load_next(next);
-    now.AddTo(sums);
-    if (--left_of_tile == 0) {
-      StoreTile<kTokens>(args, tile, sums);
+  __device__ __forceinline__ TileProducts(const sm90::LinearOperands& args, const SharedX& x,
+                                          const WarpTiles& tiles, uint32_t ring)
+      : args_(args),
+        x_(x),
+        in_(static_cast<int>(x.in)),
+        stream_(args.w, tiles, ring),
+        tiles_(tiles),
+        first_slot_(ring + threadIdx.x % 16 * kWeightRowBytes + threadIdx.x % 32 / 16 * 16),
+        slot_(first_slot_),
+        x_lane_(x.data + XRow() * x.RowBytes() + XChunk() * 16) {}
+
+  __device__ __forceinline__ void CopyAhead() {
+    for (int stage = 0; stage < Shape::kStages - 1; ++stage) stream_.CopyNext();
+  }
+
+  __device__ __forceinline__ void Run() {
+    Stage even;
+    Stage odd;
+    WaitForStage();
+    stream_.CopyNext();
+    LoadNext(even);
+    const int stages_of_tile = in_ / kDepth;
+    const int num_stages = tiles_.count * stages_of_tile;
+    int tile = tiles_.first;
+    int left_of_tile = stages_of_tile;
+    const auto end_stage = [&] {
+      if (--left_of_tile > 0) return;
+      StoreTile<kTokens>(args_, tile, sums_);
 #pragma unroll
-      for (auto& of_tokens : sums) {
+      for (auto& of_tokens : sums_) {
 #pragma unroll
         for (float& sum : of_tokens) sum = 0.0f;
       }
-      tile += WeightStream<Shape>::TileStride();
+      tile += tiles_.stride;
       left_of_tile = stages_of_tile;
+    };
+#pragma unroll 1
+    for (int stage = 0; stage < num_stages; stage += 2) {
+      AddAndLoad(even, odd);
+      end_stage();
+      if (stage + 1 == num_stages) break;
+      AddAndLoad(odd, even);
+      end_stage();
     }
-    now = next;
   }
-}
+
+ private:
+  // What ldmatrix wants: with 16 tokens two steps of 8 columns for each 8 tokens, with 8 tokens
+  // four such steps.
+  static __device__ __forceinline__ uint32_t XRow() {
+    const uint32_t lane = threadIdx.x % 32;
+    return kTokens == 16 ? lane % 8 + lane / 16 * 8 : lane % 8;
+  }
+  static __device__ __forceinline__ uint32_t XChunk() {
+    const uint32_t lane = threadIdx.x % 32;
+    return kTokens == 16 ? lane / 8 % 2 : lane / 8;
+  }
+
+  // The next stage is there for all lanes, and all have loaded the one before it.
+  __device__ __forceinline__ void WaitForStage() {
+    sm90::WaitCopies<Shape::kStages - 2>();
+    __syncwarp();
+  }
+  __device__ __forceinline__ void LoadNext(Stage& stage) {
+    x_.Wait(column_);
+    stage.Load(slot_, x_lane_ + column_ * 2);
+    slot_ += kStageBytes;
+    if (slot_ == first_slot_ + Shape::kRingBytes) slot_ = first_slot_;
+    column_ += kDepth;
+    if (column_ == in_) column_ = 0;
+  }
+
+  // The steps wait for each other (33 cycles), and the next stage is fetched between them. Past the
+  // last stage, what is loaded is an old one and not used.
+  __device__ __forceinline__ void AddAndLoad(const Stage& stage, Stage& next) {
+    static_assert(kSteps == 4);
+    stage.AddStep(0, sums_);
+    WaitForStage();
+    stage.AddStep(1, sums_);
+    stream_.CopyNext();
+    stage.AddStep(2, sums_);
+    LoadNext(next);
+    stage.AddStep(3, sums_);
+  }
+
+  const sm90::LinearOperands& args_;
+  const SharedX& x_;
+  int in_;
+  WeightStream<Shape::kStages> stream_;
+  const WarpTiles& tiles_;
+  uint32_t first_slot_;  // this lane's addresses in the ring's first stage and in the next
+  uint32_t slot_;
+  uint32_t x_lane_;
+  int column_ = 0;  // of the next stage
+  float sums_[kTokens / 8][4] = {};
+};
 
 template <typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads)
@@ -250,18 +326,16 @@ __global__ void __launch_bounds__(Shape::kThreads)
   __shared__ uint64_t barriers[kMostParts];
   sm90::AllowLater();
   const uint32_t shared = sm90::SharedAddress(few_rows_shared);
-  const uint32_t ring = shared + threadIdx.x / 32 * Shape::kRingBytes;
   const SharedX x = {shared + Shape::kWarps * Shape::kRingBytes, sm90::SharedAddress(barriers),
                      args.x.cols};
   if (threadIdx.x == 0) x.Init();
-  WeightStream<Shape> stream(args, ring);
-  for (int stage = 0; stage < Shape::kStages - 1; ++stage) stream.CopyNext();
+  const WarpTiles tiles(static_cast<int>((args.w.rows + kTileOuts - 1) / kTileOuts), Shape::kWarps);
+  TileProducts<Shape> products(args, x, tiles, shared + threadIdx.x / 32 * Shape::kRingBytes);
+  products.CopyAhead();    // weights, which no kernel writes
   __syncthreads();         // the barriers are there
   sm90::WaitForEarlier();  // x may still be being written, y being read
   if (threadIdx.x < 32) x.Copy(args.x);
-  RunTiles<Shape>(args, x, ring, stream);
-  // The copies into a block's shared memory end before the block does, tiles or none.
-  for (int part = 0; part < x.Parts(); ++part) sm90::WaitBarrier(x.arrived + 8 * part, 0);
+  if (tiles.count > 0) products.Run();
 }
 
 int NumSms() {
