@@ -180,8 +180,9 @@ TEST(NormRopeWrite, RotatesLikeTheOracle) {
         call.slots[static_cast<size_t>(t)] = static_cast<int32_t>(t);
       }
       Call rotated = Apply(*b.backend, call);
-      EXPECT_TRUE(SameBits(Rows<const bf16>(rotated.qkv.view().Columns(0, 2 * dim)),
-                           OracleMatrix<bf16>(name + "y", 2 * dim).view()));
+      const auto y = OracleMatrix<bf16>(name + "y", 2 * dim);
+      const Rows<const bf16> q = rotated.qkv.view().Columns(0, 2 * dim);
+      EXPECT_TRUE(SameBits(q, y.view()));
     }
   }
 }
