@@ -61,10 +61,11 @@ struct AttentionHeads {
   int64_t kv;
   int64_t dim;
   bool norms;
+  int64_t block_size;
 };
 
 // Rows out of order over all blocks, one written nowhere; a few hold values that are not finite.
-Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads, int64_t block_size) {
+Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads) {
   constexpr int64_t kRows = 37;
   constexpr int64_t kBlocks = 5;
   constexpr int64_t kPositions = 4096;
@@ -75,7 +76,7 @@ Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads, int64_t
   view.sin = call.In(table.sin);
   std::vector<int32_t> positions;
   std::vector<int32_t> slots;
-  const auto num_slots = static_cast<int32_t>(kBlocks * block_size);
+  const auto num_slots = static_cast<int32_t>(kBlocks * heads.block_size);
   for (int32_t r = 0; r < kRows; ++r) {
     positions.push_back(static_cast<int32_t>(CheckWord(22, 0, r) % kPositions));
     slots.push_back((r * 29 + 3) % num_slots);
@@ -87,7 +88,7 @@ Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads, int64_t
   auto qkv = MakeRows<bf16>(kX, 0, kRows, cols, *call.stream().pool);
   qkv[static_cast<size_t>(3 * cols + heads.q * heads.dim)] = bf16{0x7f80};  // in K
   qkv[static_cast<size_t>(17 * cols + cols - 1)] = bf16{0xffc1};            // in V
-  const int64_t block_elements = 2 * heads.kv * block_size * heads.dim;
+  const int64_t block_elements = 2 * heads.kv * heads.block_size * heads.dim;
   const Rows<bf16> pool = call.Out<bf16>("pool", kBlocks, block_elements, block_elements + 64);
   const Rows<uint8_t> faults =
       call.Out<uint8_t>("row_faults", 1, kRows, kRows, std::vector<uint8_t>(kRows));
@@ -103,7 +104,7 @@ Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads, int64_t
        .slots = call.In(std::move(slots)),
        .kv = {.pool = pool.data,
               .num_blocks = kBlocks,
-              .block_size = block_size,
+              .block_size = heads.block_size,
               .num_kv_heads = heads.kv,
               .head_dim = heads.dim,
               .block_stride = pool.stride},
@@ -189,14 +190,12 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
     return RunResidualNorm(call, {20, CheckValues::kWide}, 64, 512);
   });
   const AttentionHeads all_heads[] = {
-      {16, 8, 128, true}, {40, 20, 64, false}, {4, 2, 32, true}, {33, 31, 16, false}};
+      {16, 8, 128, true, 16}, {40, 20, 64, false, 32}, {4, 2, 32, true, 64}, {5, 3, 16, true, 16}};
   for (const AttentionHeads& heads : all_heads) {
-    for (const int64_t block_size : {16, 32, 64}) {
-      add("norm_rope_write",
-          fmt::format("37 rows of {} / {} x {}{}, blocks of {}", heads.q, heads.kv, heads.dim,
-                      heads.norms ? " with norms" : "", block_size),
-          [=](OperatorCall& call) { return RunNormRopeWrite(call, heads, block_size); });
-    }
+    add("norm_rope_write",
+        fmt::format("37 rows of {} / {} x {}{}, blocks of {}", heads.q, heads.kv, heads.dim,
+                    heads.norms ? " with norms" : "", heads.block_size),
+        [=](OperatorCall& call) { return RunNormRopeWrite(call, heads); });
   }
   const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {7, 129}, {5, 6144}};
   add("silu_mul", "all gates", RunAllGates);
