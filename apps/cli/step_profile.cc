@@ -13,8 +13,10 @@
 namespace vexact {
 namespace {
 
-// As the source spells it; the linker's name where it is not one of C++.
+// As the source spells it; the linker's name where it is not one of C++ (`a` alone would be read as
+// the type signed char).
 std::string Demangled(const std::string& name) {
+  if (!name.starts_with("_Z")) return name;
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> text(
       abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), std::free);
