@@ -72,7 +72,7 @@ void AddLinears(Cases& cases, const DigestModel& m) {
 }
 
 void AddRmsNorm(Cases& cases, const DigestModel& m) {
-  Add(cases, fmt::format("rms_norm of {}, {}", m.name, m.hidden),
+  Add(cases, fmt::format("rms_norm of {}, 1 x {}", m.name, m.hidden),
       [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
         call.backend().RmsNorm({.x = call.InRows(kX, begin, end, m.hidden),
                                 .weight = call.InRows(kOther, 0, 1, m.hidden).data,
