@@ -68,7 +68,7 @@ TEST_F(Digests, RecordingRefusesBitsThatDependOnTheNumberOfRows) {
   const auto recorded = RecordDigests(Residual(40, /*in_few=*/true), kAllRows, *cpu_, pool_);
   ASSERT_FALSE(recorded.ok());
   EXPECT_EQ(recorded.error().code, ErrorCode::kInternal);
-  EXPECT_THAT(recorded.error().message, HasSubstr("residual, 8: expected"));
+  EXPECT_THAT(recorded.error().message, HasSubstr("residual_norm, 8: expected"));
   EXPECT_THAT(recorded.error().message, HasSubstr("found row 40 of 63"));
   // Not seen where no such number of rows is asked for.
   EXPECT_TRUE(RecordDigests(Residual(40, /*in_few=*/true), 33, *cpu_, pool_).ok());
