@@ -153,7 +153,7 @@ class Model {
       }
     }
     VX_RETURN_IF_ERROR(SynchronizeCuda(model->stream()));
-    return model;
+    return Result<std::unique_ptr<Model>>(std::move(model));
   }
 
   // Milliseconds.
