@@ -98,6 +98,9 @@ class Layer {
     }
     backend_->NormRopeWrite({.qkv = qkv_.view(),
                              .num_heads = kHeads,
+                             .q_norm = nullptr,
+                             .k_norm = nullptr,
+                             .eps = 1e-5f,
                              .positions = positions_.data(),
                              .table = table_.view(),
                              .slots = slots_.data(),
