@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <deque>
 #include <limits>
 #include <map>
 #include <set>
-#include <thread>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
 
+#include "base/stopwatch.h"
+#include "engine/make_runner.h"
 #include "engine/model_runner.h"
 #include "engine/prepare.h"
 #include "model/model.h"
@@ -39,49 +39,11 @@ struct RequestState {
   double deadline = std::numeric_limits<double>::infinity();
 };
 
-using Clock = std::chrono::steady_clock;
-
-double MillisecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
 struct InFlightStep {
   std::shared_ptr<const StepPlan> plan;
   StepStats stats;
   StepTicket ticket;
 };
-
-EngineLimits LimitsOf(const Model& model) {
-  return {.model_max_len = model.max_positions(),
-          .kv_bytes_per_token = model.KvBytesPerToken(),
-          .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
-          .is_gpu = !model.backend().UsesHostMemory(),
-          .memory = model.backend().Memory()};
-}
-
-// All but the KV pool. If the pool's size follows from the device's memory, what the largest step
-// takes of it has been taken once.
-Result<std::unique_ptr<ModelRunner>> MakeRunner(const EngineConfig& config,
-                                                const std::shared_ptr<const Model>& model) {
-  VX_ASSIGN_OR_RETURN(auto runner,
-                      ModelRunner::Create({.max_num_batched_tokens = config.max_num_batched_tokens,
-                                           .max_num_seqs = config.max_num_seqs,
-                                           .max_model_len = config.max_model_len,
-                                           .block_size = config.block_size,
-                                           .num_threads = config.num_threads},
-                                          model));
-  const bool measures = LimitsOf(*model).is_gpu && config.kv_cache_memory_bytes == 0;
-  if (measures) VX_RETURN_IF_ERROR(runner->RunLargestStep());
-  return runner;
-}
-
-// An error about memory, with what to lower.
-Error WithRemedy(Error error, std::string_view options) {
-  if (error.code == ErrorCode::kResourceExhausted) {
-    error.message += fmt::format("; lower one of {}", options);
-  }
-  return error;
-}
 
 SchedulerOptions SchedulerOptionsOf(const ResolvedConfig& resolved) {
   const EngineConfig& config = resolved.config;
@@ -151,16 +113,10 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config,
                                                std::shared_ptr<const Model> model,
                                                std::shared_ptr<const Tokenizer> tokenizer) {
-  VX_ASSIGN_OR_RETURN(EngineConfig c, ResolveConfig(std::move(config), LimitsOf(*model)));
-  auto made = MakeRunner(c, model);
-  if (!made.ok()) return WithRemedy(made.error(), "max_num_batched_tokens, max_num_seqs");
-  std::unique_ptr<ModelRunner> runner = std::move(made).value();
-  VX_ASSIGN_OR_RETURN(ResolvedConfig resolved, ResolveKvCache(std::move(c), LimitsOf(*model)));
-  if (const Status status = runner->AllocateKv(resolved.num_blocks); !status.ok()) {
-    return WithRemedy(status.error(), "kv_cache_memory_bytes, gpu_memory_utilization");
-  }
-  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(model), std::move(tokenizer));
-  impl->runner = std::move(runner);
+  VX_ASSIGN_OR_RETURN(ReadyRunner ready, MakeRunner(std::move(config), model));
+  auto impl =
+      std::make_unique<Impl>(std::move(ready.resolved), std::move(model), std::move(tokenizer));
+  impl->runner = std::move(ready.runner);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -264,7 +220,7 @@ Status Engine::CheckInvariants() const { return impl_->scheduler.CheckInvariants
 const EngineConfig& Engine::config() const { return impl_->resolved.config; }
 
 void Engine::Impl::LaunchStep() {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   auto plan = std::make_shared<const StepPlan>(scheduler.PlanStep());
   if (plan->empty()) return;
   const double now = resolved.config.clock();
@@ -276,14 +232,14 @@ void Engine::Impl::LaunchStep() {
   }
   StepTicket ticket = runner->Launch(plan, BuildBatch(*plan, resolved.config.block_size));
   in_flight.push_back({std::move(plan), scheduler.plan_stats(), std::move(ticket)});
-  in_flight.back().stats.host_ms = MillisecondsSince(start);
+  in_flight.back().stats.host_ms = stopwatch.milliseconds();
 }
 
 void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
   InFlightStep step = std::move(in_flight.front());
   in_flight.pop_front();
   const StepResult result = step.ticket.Collect();
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   std::vector<SequenceOutput> news;
   const Stops stops = output.Append(*step.plan, result, &news);
   for (SequenceOutput& item : news) {
@@ -303,7 +259,7 @@ void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
   }
   step.stats.milliseconds = result.milliseconds;
   step.stats.idle_ms = result.idle_ms;
-  step.stats.host_ms += result.host_ms + MillisecondsSince(start);
+  step.stats.host_ms += result.host_ms + stopwatch.milliseconds();
   ++stats.num_steps;
   stats.host_ms += step.stats.host_ms;
   stats.idle_ms += step.stats.idle_ms;

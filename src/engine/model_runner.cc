@@ -2,21 +2,16 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <span>
 #include <utility>
 
+#include "base/stopwatch.h"
 #include "engine/largest_step.h"
 
 namespace vexact {
 namespace {
 
 constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
-
-double MillisecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 }  // namespace
 
@@ -203,6 +198,7 @@ void ModelRunner::ThreadMain() {
 }
 
 Status ModelRunner::Queue(Job* job) {
+  const Stopwatch stopwatch;
   job->begun = Clock::now();
   job->marks = num_queued_++ % marks_.size();
   job->sampling = sampler_->BeginStep();
@@ -210,7 +206,7 @@ Status ModelRunner::Queue(Job* job) {
   QueueForward(*job);
   const Status status = QueueSampling(*job);
   backend_.Mark(marks_[job->marks].end, stream_.stream);
-  if (!backend_.UsesHostMemory()) job->host_ms = MillisecondsSince(job->begun);
+  if (!backend_.UsesHostMemory()) job->host_ms = stopwatch.milliseconds();
   return status;
 }
 
@@ -264,18 +260,19 @@ Status ModelRunner::QueueSampling(const Job& job) {
 }
 
 void ModelRunner::Finish(Job* job, const std::string& stream_error) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch stopwatch;
   if (job->error.empty()) job->error = stream_error;
   StepResult result = ResultOf(*job);
   if (stream_error.empty() && last_finish_ != Clock::time_point()) {
     const StepMarks& before = marks_[(job->marks + marks_.size() - 1) % marks_.size()];
     result.idle_ms = backend_.MillisecondsBetween(before.end, marks_[job->marks].begin);
   }
+  const Clock::time_point now = Clock::now();
   const std::chrono::duration<double, std::milli> elapsed =
-      Clock::now() - std::max(job->begun, last_finish_);
-  last_finish_ = Clock::now();
+      now - std::max(job->begun, last_finish_);
+  last_finish_ = now;
   result.milliseconds = elapsed.count();
-  result.host_ms = job->host_ms + MillisecondsSince(start);
+  result.host_ms = job->host_ms + stopwatch.milliseconds();
   job->plan.reset();
   job->result.set_value(std::move(result));
 }

@@ -59,7 +59,6 @@ struct StepArrays {
 // Where a row's answers are, of all rows of the step.
 struct QueuedRow {
   int64_t outcome = -1;  // of Sample; -1: the row was not sampled
-  int32_t num_top = -1;
   int64_t top_offset = 0;
 };
 
@@ -121,7 +120,7 @@ Status Sampler::AllocateStep(Step* step) const {
   const auto rows = static_cast<size_t>(limits_.max_step_rows);
   const auto chunks = static_cast<size_t>(limits_.max_step_rows / limits_.max_chunk_rows + 1);
   VX_RETURN_IF_ERROR(step->arena.Allocate(rows * (sizeof(SampleRow) + sizeof(LogprobQuery)) +
-                                          (2 * chunks + 1) * UploadArena::kAlignment));
+                                          3 * (chunks + 1) * UploadArena::kAlignment));
   StepArrays& device = step->device;
   VX_ASSIGN_OR_RETURN(device.sums, backend_.Allocate(rows * sizeof(LogitSums)));
   VX_ASSIGN_OR_RETURN(device.drawn, backend_.Allocate(rows * sizeof(int32_t)));
@@ -195,8 +194,9 @@ std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows) {
   return sample_rows;
 }
 
+// One query a row, which is queued with it.
 std::vector<LogprobQuery> Sampler::QueriesOf(std::span<const LogitRow> rows) {
-  int64_t& num_top = begun().num_top;
+  Step& step = begun();
   std::vector<LogprobQuery> queries;
   for (size_t i = 0; i < rows.size(); ++i) {
     const LogitRow& row = rows[i];
@@ -204,8 +204,9 @@ std::vector<LogprobQuery> Sampler::QueriesOf(std::span<const LogitRow> rows) {
     query.row = static_cast<int32_t>(i);
     query.id = row.draws ? -1 : row.target_id;
     query.num_top = NumTop(row, slots_.at(row.slot)->params());
-    query.top_offset = num_top;
-    num_top += std::max(query.num_top, 0);
+    query.top_offset = step.num_top;
+    step.num_top += std::max(query.num_top, 0);
+    step.queued.push_back({.top_offset = query.top_offset});
     queries.push_back(query);
   }
   return queries;
@@ -258,13 +259,8 @@ Status Sampler::Queue(Rows<float> logits, std::span<const LogitRow> rows, Stream
                                             2 * UploadArena::kAlignment,
                                         stream));
 
-  step.queued.resize(first + logits.rows);
   for (size_t n = 0; n < sample_rows.size(); ++n) {
     step.queued[first + sample_rows[n].row].outcome = step.num_outcomes + static_cast<int64_t>(n);
-  }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    step.queued[first + static_cast<int64_t>(i)].num_top = queries[i].num_top;
-    step.queued[first + static_cast<int64_t>(i)].top_offset = queries[i].top_offset;
   }
   const SampleRow* const rows_address = step.arena.Add(std::span(sample_rows));
   const LogprobQuery* const query_address = step.arena.Add(std::span(queries));

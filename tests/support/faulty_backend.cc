@@ -1,3 +1,4 @@
+// budget: a wrong version of every operator
 #include "support/faulty_backend.h"
 
 #include <algorithm>

@@ -53,10 +53,16 @@ struct Sampled {
 inline constexpr int32_t kNotWritten = -7;
 inline constexpr int64_t kSamplerSlots = 16;
 
+struct SampleOptions {
+  int threads = 1;
+  bool all_plain = false;
+  std::vector<int64_t> failed_owners = {};  // before the call; empty: nobody
+};
+
 inline Sampled Sample(const SampleImplementation& implementation, std::vector<float> logits,
-                      int64_t vocab, const std::vector<SampleRow>& rows, int threads = 1,
-                      bool all_plain = false, std::vector<int64_t> failed_owners = {}) {
-  ThreadPool pool(threads);
+                      int64_t vocab, const std::vector<SampleRow>& rows,
+                      const SampleOptions& options = {}) {
+  ThreadPool pool(options.threads);
   Stream stream{&pool};
   const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
   const int64_t blocks = NumVocabBlocks(vocab);
@@ -67,7 +73,7 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
               std::vector<SampleOutcome>(rows.size()),
               std::vector<int32_t>(num_rows, kNotWritten),
               std::vector<int32_t>(kSamplerSlots, kNotWritten),
-              std::move(failed_owners)};
+              options.failed_owners};
   out.failed_owners.resize(kSamplerSlots);
   const Rows<float> view(out.logits.data(), num_rows, vocab);
   const Rows<float> block_max(out.block_max.data(), num_rows, blocks);
@@ -88,7 +94,7 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
                          .drawn = out.drawn.data(),
                          .newest_tokens = out.newest_tokens.data(),
                          .failed_owners = out.failed_owners.data(),
-                         .all_plain = all_plain},
+                         .all_plain = options.all_plain},
                         stream);
   return out;
 }

@@ -1,3 +1,4 @@
+// budget: the four kernels share how a row is edited, scaled and cut
 // Rows that no parameter changes are drawn from the sums of their raw logits: a few loads. The
 // others go through four kernels that a row leaves as soon as it needs nothing of them:
 //   1. CopyKernel      edited rows: logits to scratch, without the ids that are not allowed

@@ -1,3 +1,4 @@
+// budget: every rule of one operator, on every backend
 #include "kernels/sampling/sampling.h"
 
 #include <gtest/gtest.h>
@@ -216,7 +217,7 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
     for (size_t i = 1; i < all.size(); ++i) {
       SCOPED_TRACE(all[i].name);
       for (int32_t r = 0; r < num_rows; ++r) rows[r] = owned[r].View();
-      ExpectSame(expected, Sample(all[i], z, vocab, rows, 3));
+      ExpectSame(expected, Sample(all[i], z, vocab, rows, {.threads = 3}));
       for (int32_t r = 0; r < num_rows; ++r) {
         const int32_t token = expected.outcomes[r].token;
         EXPECT_EQ(owned[r].tokens.back(), token < 0 ? kNotWritten : token);
@@ -275,8 +276,8 @@ TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
   for (const SampleImplementation& implementation : SampleImplementations()) {
     SCOPED_TRACE(implementation.name);
     std::vector<SampleRow> backwards(rows.rbegin(), rows.rend());
-    const Sampled together = Sample(implementation, z, kVocab, rows, 3);
-    const Sampled reversed = Sample(implementation, z, kVocab, backwards, 2);
+    const Sampled together = Sample(implementation, z, kVocab, rows, {.threads = 3});
+    const Sampled reversed = Sample(implementation, z, kVocab, backwards, {.threads = 2});
     for (int32_t r = 0; r < kRows; ++r) {
       SampleRow row = rows[r];
       row.row = 0;
@@ -308,7 +309,8 @@ TEST(Sampling, PlainRowsDrawTheSameWhenTheyArePromisedToBePlain) {
     const Sampled expected = Sample(SampleImplementations()[0], z, vocab, rows);
     for (const SampleImplementation& implementation : SampleImplementations()) {
       SCOPED_TRACE(implementation.name);
-      ExpectSame(Sample(implementation, z, vocab, rows, 2, /*all_plain=*/true), expected);
+      ExpectSame(Sample(implementation, z, vocab, rows, {.threads = 2, .all_plain = true}),
+                 expected);
     }
   }
 }
@@ -371,7 +373,7 @@ TEST(Sampling, ASlotsFailedOwnerDrawsNothingMoreAndTheNextOneDoes) {
     SCOPED_TRACE(implementation.name);
     for (int32_t n = 0; n < 3; ++n) rows[n] = owned[n].View();
     const std::vector<int64_t> failed(kSamplerSlots, 41);
-    const Sampled sampled = Sample(implementation, z, 2, rows, 1, false, failed);
+    const Sampled sampled = Sample(implementation, z, 2, rows, {.failed_owners = failed});
     EXPECT_EQ(sampled.drawn, (std::vector<int32_t>{-1, -1, 1}));
     EXPECT_EQ(sampled.outcomes[0].fault, SampleFault::kEarlier);
     EXPECT_EQ(sampled.outcomes[1].fault, SampleFault::kEarlier);

@@ -4,6 +4,7 @@
 #define VEXACT_KERNELS_SM90_SCRATCH_CUH_
 
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include "base/result.h"
@@ -20,12 +21,12 @@ class Scratch {
     if (e == cudaErrorMemoryAllocation) {
       static_cast<void>(cudaGetLastError());  // this error stays with the runtime otherwise
       scratch.data_ = nullptr;
-      return MakeError(ErrorCode::kResourceExhausted,
-                       "device memory: expected {} free bytes for a step's scratch, found fewer",
-                       bytes);
+      return Error{ErrorCode::kResourceExhausted, "device memory: expected " +
+                                                      std::to_string(bytes) +
+                                                      " free bytes for a step, found fewer"};
     }
     CheckCuda(e);
-    return scratch;
+    return Result<Scratch>(std::move(scratch));
   }
   ~Scratch() {
     if (data_ != nullptr) CheckCuda(cudaFreeAsync(data_, queue_));
