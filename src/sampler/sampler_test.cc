@@ -409,7 +409,8 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
 // A slot's rows of neighbouring steps, the second queued before the first has been read.
 std::vector<SequenceResult> RunTwoSteps(Engine& engine, const std::vector<std::vector<float>>& z,
                                         const std::vector<LogitRow>& rows) {
-  OwnedStream owned = engine.backend.MakeStream(nullptr).value();
+  ThreadPool pool(2);
+  OwnedStream owned = engine.backend.MakeStream(&pool).value();
   std::vector<Buffer> logits;
   std::vector<int> steps;
   for (size_t i = 0; i < 2; ++i) {
