@@ -73,7 +73,7 @@ Status ModelRunner::RunLargestStep() {
   VX_RETURN_IF_ERROR(AllocateKv(NumBlocksOf(*job.plan)));
   const Status queued = Queue(&job);
   VX_RETURN_IF_ERROR(backend_.Synchronize(stream_.stream));
-  VX_RETURN_IF_ERROR(queued);
+  if (!queued.ok()) return queued.error();
   // The recordings, which read it, stay until they are made again: their memory is in use too.
   kv_ = Buffer();
   num_blocks_ = 0;
@@ -204,7 +204,7 @@ Status ModelRunner::Queue(Job* job) {
   job->sampling = sampler_->BeginStep();
   for (const StartedSequence& started : job->plan->started) sampler_->Start(started);
   QueueForward(*job);
-  const Status status = QueueSampling(*job);
+  Status status = QueueSampling(*job);
   backend_.Mark(marks_[job->marks].end, stream_.stream);
   if (!backend_.UsesHostMemory()) job->host_ms = stopwatch.milliseconds();
   return status;

@@ -82,9 +82,10 @@ SamplerSlot::SamplerSlot(const StartedSequence& started, int64_t vocab_size, int
 
 template <typename T>
 size_t SamplerSlot::AddConstants(const std::vector<T>& values) {
-  static_assert(sizeof(T) % sizeof(uint32_t) == 0 && alignof(T) == alignof(uint32_t));
+  constexpr size_t kWordBytes = 4;  // of a constant
+  static_assert(sizeof(T) % kWordBytes == 0 && alignof(T) == kWordBytes);
   const size_t begin = constants_.size();
-  constants_.resize(begin + values.size() * (sizeof(T) / sizeof(uint32_t)));
+  constants_.resize(begin + values.size() * (sizeof(T) / kWordBytes));
   if (!values.empty()) {
     std::memcpy(constants_.data() + begin, values.data(), values.size() * sizeof(T));
   }
