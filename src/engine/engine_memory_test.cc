@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "support/engine_fixture.h"
@@ -56,13 +57,27 @@ TEST_F(EngineMemoryTest, ThePoolTakesWhatTheLargestStepLeaves) {
   EXPECT_LE(kDeviceBytes - device->Memory().free_bytes, used + (1 << 13));
 }
 
-TEST_F(EngineMemoryTest, TheLargestStepLeavesNoTrace) {
-  const std::shared_ptr<const Backend> device = MakeHookedBackend({.device_bytes = 8 << 20});
+TEST_F(EngineMemoryTest, TheLargestStepRunsAndLeavesNoTrace) {
+  int64_t tokens = 0;
+  int64_t drawn = 0;
+  OperatorHooks hooks;
+  hooks.device_bytes = 8 << 20;
+  hooks.embedding = [&tokens](const EmbeddingArgs& args, Stream& stream) {
+    tokens = std::max(tokens, args.y.rows);
+    EmbeddingCpu(args, stream);
+  };
+  hooks.sample = [&drawn](const SampleArgs& args, Stream& stream) {
+    drawn += args.num_rows;
+    SampleCpu(SupportedCpuTargets().back(), args, stream);
+  };
+  const std::shared_ptr<const Backend> device = MakeHookedBackend(hooks);
   const auto model = LoadModelOf(checkpoint_, device);
   std::vector<StepStats> steps;
   EngineConfig config = DeviceConfig();
   config.on_step = [&steps](const StepStats& stats) { steps.push_back(stats); };
   const auto measured = Engine::Create(config, model, nullptr).value();
+  EXPECT_EQ(tokens, config.max_num_batched_tokens);
+  EXPECT_EQ(drawn, config.max_num_seqs);
   const EngineStats stats = measured->Stats();
   EXPECT_EQ(stats.num_steps, 0);
   EXPECT_EQ(stats.num_prefill_tokens, 0);
