@@ -82,7 +82,7 @@ class Doctor {
 
   Status PrintSpeed() {
     VX_ASSIGN_OR_RETURN(const DeviceSpeed speed, MeasureDevice(device_, pool_));
-    Print("memory           {:.0f} GB/s (residual)", speed.bandwidth * 1e-9);
+    Print("memory           {:.0f} GB/s (embedding)", speed.bandwidth * 1e-9);
     Print("matrix           {:.3f} TFLOP/s (linear, {} x 4096 -> 4096, bf16)",
           speed.matrix_rate * 2e-12, speed.matrix_rows);
     return {};

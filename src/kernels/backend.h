@@ -11,13 +11,12 @@
 #include "base/function_ref.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/kv_write/kv_write.h"
 #include "kernels/linear/linear.h"
 #include "kernels/logprob/logprob.h"
 #include "kernels/moe/moe.h"
-#include "kernels/residual/residual.h"
+#include "kernels/norm_rope_write/norm_rope_write.h"
+#include "kernels/residual_norm/residual_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
-#include "kernels/rope/rope.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/simd/cpu_target.h"
@@ -98,11 +97,10 @@ class Backend {
 
   virtual void Linear(const LinearArgs& args, Stream& stream) const = 0;
   virtual void RmsNorm(const RmsNormArgs& args, Stream& stream) const = 0;
-  virtual void Rope(const RopeArgs& args, Stream& stream) const = 0;
+  virtual void ResidualNorm(const ResidualNormArgs& args, Stream& stream) const = 0;
+  virtual void NormRopeWrite(const NormRopeWriteArgs& args, Stream& stream) const = 0;
   virtual void SiluMul(const SiluMulArgs& args, Stream& stream) const = 0;
-  virtual void Residual(const ResidualArgs& args, Stream& stream) const = 0;
   virtual void Embedding(const EmbeddingArgs& args, Stream& stream) const = 0;
-  virtual void KvWrite(const KvWriteArgs& args, Stream& stream) const = 0;
   virtual void Attention(const AttentionArgs& args, Stream& stream) const = 0;
   virtual void MoeRoute(const MoeRouteArgs& args, Stream& stream) const = 0;
   virtual void MoeCombine(const MoeCombineArgs& args, Stream& stream) const = 0;

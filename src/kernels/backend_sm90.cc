@@ -119,11 +119,14 @@ class Sm90Backend final : public Backend {
 
   void Linear(const LinearArgs& args, Stream& s) const override { linear_->Run(args, s); }
   void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormSm90(args, s); }
-  void Rope(const RopeArgs& args, Stream& s) const override { RopeSm90(args, s); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& s) const override {
+    ResidualNormSm90(args, s);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& s) const override {
+    NormRopeWriteSm90(args, s);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulSm90(args, s); }
-  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualSm90(args, s); }
   void Embedding(const EmbeddingArgs& args, Stream& s) const override { EmbeddingSm90(args, s); }
-  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteSm90(args, s); }
   void Attention(const AttentionArgs& args, Stream& s) const override { AttentionSm90(args, s); }
   void MoeRoute(const MoeRouteArgs& args, Stream& s) const override { MoeRouteSm90(args, s); }
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }

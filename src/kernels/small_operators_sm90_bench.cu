@@ -14,11 +14,10 @@
 #include <vector>
 
 #include "kernels/embedding/embedding.h"
-#include "kernels/kv_write/kv_write.h"
 #include "kernels/moe/moe.h"
-#include "kernels/residual/residual.h"
+#include "kernels/norm_rope_write/norm_rope_write.h"
+#include "kernels/residual_norm/residual_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
-#include "kernels/rope/rope.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/sm90/launch.cuh"
@@ -106,21 +105,39 @@ void BenchLayers(Timer& timer, int64_t rows) {
   timer.Report("rms_norm hidden", rows, 2 * row_bytes * kHidden, [&](int c, Stream& s) {
     RmsNormSm90({part(a, c, kHidden), weight, kHidden, 1e-6f, part(b, c, kHidden)}, s);
   });
-  const int64_t q_cols = kHeads * kHeadDim;
-  timer.Report("rms_norm q heads", rows, 2 * row_bytes * q_cols, [&](int c, Stream& s) {
-    RmsNormSm90({part(a, c, q_cols), weight, kHeadDim, 1e-6f, part(a, c, q_cols)}, s);
+  timer.Report("residual_norm", rows, 4 * row_bytes * kHidden, [&](int c, Stream& s) {
+    ResidualNormSm90({part(a, c, kHidden), part(b, c, kHidden), weight, 1e-6f, part(b, c, kHidden)},
+                     s);
   });
-  const RopeView table{4096, kHeadDim / 2, RandomBf16(4096 * kHeadDim / 2),
-                       RandomBf16(4096 * kHeadDim / 2)};
+  const RopeTable host_table = BuildRopeTable({.theta = 1e6, .rotary_dim = kHeadDim}, 4096);
+  RopeView table = host_table.view();
+  table.cos = OnDevice(host_table.cos);
+  table.sin = OnDevice(host_table.sin);
   std::vector<int32_t> places(rows);
   for (int64_t t = 0; t < rows; ++t) places[t] = static_cast<int32_t>(t * 7 % 4096);
   int32_t* const positions = OnDevice(places);
-  timer.Report("rope q", rows, 2 * row_bytes * q_cols, [&](int c, Stream& s) {
-    RopeSm90({part(b, c, q_cols), kHeadDim, positions, table}, s);
-  });
-  timer.Report("residual", rows, 3 * row_bytes * kHidden, [&](int c, Stream& s) {
-    ResidualSm90({part(a, c, kHidden), part(b, c, kHidden), part(b, c, kHidden)}, s);
-  });
+  const int64_t q_cols = kHeads * kHeadDim;
+  const int64_t kv_cols = kKvHeads * kHeadDim;
+  const PagedKv kv{RandomBf16(4096 * 2 * kv_cols), 256, 16, kKvHeads, kHeadDim, 16 * 2 * kv_cols};
+  uint8_t* const faults = Zeros<uint8_t>(rows);
+  const auto norm_rope_write = [&](const bf16* norm) {
+    return [&, norm](int c, Stream& s) {
+      NormRopeWriteSm90({.qkv = part(a, c, q_cols + 2 * kv_cols),
+                         .num_heads = kHeads,
+                         .q_norm = norm,
+                         .k_norm = norm,
+                         .eps = 1e-6f,
+                         .positions = positions,
+                         .table = table,
+                         .slots = positions,
+                         .kv = kv,
+                         .row_faults = faults},
+                        s);
+    };
+  };
+  const double qkv_bytes = row_bytes * static_cast<double>(2 * q_cols + 5 * kv_cols);
+  timer.Report("norm_rope_write", rows, qkv_bytes, norm_rope_write(weight));
+  timer.Report("norm_rope_write, no norms", rows, qkv_bytes, norm_rope_write(nullptr));
   timer.Report("silu_mul", rows, 3 * row_bytes * kIntermediate, [&](int c, Stream& s) {
     const Rows<bf16> both(a + c * rows * wide, rows, wide);
     SiluMulSm90({both.Columns(0, kIntermediate), both.Columns(kIntermediate, wide),
@@ -130,12 +147,6 @@ void BenchLayers(Timer& timer, int64_t rows) {
   bf16* const embeddings = RandomBf16(4096 * kHidden);
   timer.Report("embedding", rows, 2 * row_bytes * kHidden, [&](int c, Stream& s) {
     EmbeddingSm90({{embeddings, 4096, kHidden}, positions, part(b, c, kHidden)}, s);
-  });
-  const int64_t kv_cols = kKvHeads * kHeadDim;
-  const PagedKv kv{RandomBf16(4096 * 2 * kv_cols), 256, 16, kKvHeads, kHeadDim, 16 * 2 * kv_cols};
-  uint8_t* const faults = Zeros<uint8_t>(rows);
-  timer.Report("kv_write", rows, 4 * row_bytes * kv_cols, [&](int c, Stream& s) {
-    KvWriteSm90({part(a, c, kv_cols), part(b, c, kv_cols), positions, kv, faults}, s);
   });
   float* const scores = Zeros<float>(rows * 128);
   int32_t* const ids = Zeros<int32_t>(rows * 8);

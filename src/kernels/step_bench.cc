@@ -2,6 +2,7 @@
 // lm_head. Times are of one thread: BM_Step/<target>/<part>. A step is 30 layers and one lm_head.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <random>
@@ -53,6 +54,7 @@ class Layer {
       const std::vector<bf16> w = Gaussian(out * in, 0.05f);
       weights_.push_back(backend_->PackLinear(Rows<const bf16>(w.data(), out, in)).value());
     }
+    std::ranges::fill(zeros_.values, bf16{});
     for (int64_t s = 0; s < kRows; ++s) {
       starts_.push_back(static_cast<int32_t>(s));
       table_starts_.push_back(static_cast<int32_t>(s * kBlocks));
@@ -91,13 +93,17 @@ class Layer {
   }
   void Rest() {
     for (int i = 0; i < 2; ++i) {
-      backend_->RmsNorm({hidden_.view(), norm_.data(), kHidden, 1e-5f, hidden_out_.view()},
-                        stream_);
-      backend_->Residual({hidden_.view(), hidden_out_.view(), hidden_out_.view()}, stream_);
+      backend_->ResidualNorm({sums_.view(), zeros_.view(), norm_.data(), 1e-5f, hidden_out_.view()},
+                             stream_);
     }
-    backend_->Rope({q_.view(), kHeadDim, positions_.data(), table_.view()}, stream_);
-    backend_->Rope({k_.view(), kHeadDim, positions_.data(), table_.view()}, stream_);
-    backend_->KvWrite({k_.view(), v_.view(), slots_.data(), kv_, faults_.data()}, stream_);
+    backend_->NormRopeWrite({.qkv = qkv_.view(),
+                             .num_heads = kHeads,
+                             .positions = positions_.data(),
+                             .table = table_.view(),
+                             .slots = slots_.data(),
+                             .kv = kv_,
+                             .row_faults = faults_.data()},
+                            stream_);
     backend_->SiluMul({gate_.view(), up_.view(), gate_out_.view()}, stream_);
   }
 
@@ -112,9 +118,10 @@ class Layer {
   ThreadPool pool_;
   Stream stream_;
   std::vector<LinearWeight> weights_;
-  Activations hidden_{kHidden}, q_{kHidden}, k_{kKvWidth}, v_{kKvWidth};
+  Activations hidden_{kHidden}, sums_{kHidden}, q_{kHidden}, qkv_{kHidden + 2 * kKvWidth};
   Activations gate_{kIntermediate}, up_{kIntermediate};
   Activations hidden_out_{kHidden}, kv_out_{kKvWidth}, gate_out_{kIntermediate};
+  Activations zeros_{kHidden};  // a branch that leaves the sums as they are
   std::vector<bf16> norm_ = Gaussian(kHidden, 1.0f);
   std::vector<float> logits_ = std::vector<float>(kRows * kVocabulary);
   std::vector<int32_t> starts_, contexts_, positions_, slots_, table_starts_, tables_;

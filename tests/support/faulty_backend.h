@@ -19,11 +19,10 @@ using OperatorHook = std::function<void(const Args&, Stream&)>;
 struct OperatorHooks {
   OperatorHook<LinearArgs> linear = {};  // weights are row-major, in LinearWeight::storage
   OperatorHook<RmsNormArgs> rms_norm = {};
-  OperatorHook<RopeArgs> rope = {};
+  OperatorHook<ResidualNormArgs> residual_norm = {};
+  OperatorHook<NormRopeWriteArgs> norm_rope_write = {};
   OperatorHook<SiluMulArgs> silu_mul = {};
-  OperatorHook<ResidualArgs> residual = {};
   OperatorHook<EmbeddingArgs> embedding = {};
-  OperatorHook<KvWriteArgs> kv_write = {};
   OperatorHook<AttentionArgs> attention = {};
   OperatorHook<MoeRouteArgs> moe_route = {};
   OperatorHook<MoeCombineArgs> moe_combine = {};

@@ -13,8 +13,8 @@ using testing::IsEmpty;
 constexpr int64_t kAllRows = 2048;
 constexpr int64_t kNoRow = -1;
 
-// A residual of 8 columns. Row `other_row` has another input; with `in_few`, only in calls of at
-// most 100 rows.
+// A residual and its norm of 8 columns. Row `other_row` has another input; with `in_few`, only in
+// calls of at most 100 rows.
 DigestCase Residual(int64_t other_row = kNoRow, bool in_few = false) {
   constexpr int64_t kCols = 8;
   const auto run = [=](OperatorCall& call, const LinearWeight*, int64_t begin,
@@ -25,13 +25,15 @@ DigestCase Residual(int64_t other_row = kNoRow, bool in_few = false) {
       a[static_cast<size_t>((other_row - begin) * kCols)] =
           Bf16FromFloat(256.0f);  // none is so large
     }
-    call.backend().Residual({.a = {call.In(std::move(a)), end - begin, kCols},
-                             .b = call.InRows({.tag = 2}, begin, end, kCols),
-                             .y = call.Out<bf16>("y", end - begin, kCols)},
-                            call.stream());
+    call.backend().ResidualNorm({.hidden = call.Out<bf16>("hidden", end - begin, kCols, kCols, a),
+                                 .branch = call.InRows({.tag = 2}, begin, end, kCols),
+                                 .weight = call.InRows({.tag = 3}, 0, 1, kCols).data,
+                                 .eps = 1e-6f,
+                                 .normed = call.Out<bf16>("normed", end - begin, kCols)},
+                                call.stream());
     return {};
   };
-  return {.name = "residual, 8", .run = run};
+  return {.name = "residual_norm, 8", .run = run};
 }
 
 class Digests : public testing::Test {
@@ -66,7 +68,7 @@ TEST_F(Digests, RecordingRefusesBitsThatDependOnTheNumberOfRows) {
   const auto recorded = RecordDigests(Residual(40, /*in_few=*/true), kAllRows, *cpu_, pool_);
   ASSERT_FALSE(recorded.ok());
   EXPECT_EQ(recorded.error().code, ErrorCode::kInternal);
-  EXPECT_THAT(recorded.error().message, HasSubstr("residual, 8: expected"));
+  EXPECT_THAT(recorded.error().message, HasSubstr("residual_norm, 8: expected"));
   EXPECT_THAT(recorded.error().message, HasSubstr("found row 40 of 63"));
   // Not seen where no such number of rows is asked for.
   EXPECT_TRUE(RecordDigests(Residual(40, /*in_few=*/true), 33, *cpu_, pool_).ok());
