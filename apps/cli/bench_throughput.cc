@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/session.h"
+#include "cli/step_profile.h"
 #include "common/flags.h"
 #include "common/float_text.h"
 #include "common/progress.h"
@@ -30,6 +31,9 @@ struct BenchFlags {
   std::string trace;
   std::string json;
   int32_t warmup_requests = 2;
+  std::string profile;
+  int64_t profile_delay_iterations = 0;
+  int64_t profile_max_iterations = 0;  // 0: all
 };
 
 // What one run of requests measured. Seconds are since the first was submitted.
@@ -202,10 +206,25 @@ Result<std::vector<Request>> MakeRequests(const BenchFlags& flags, int32_t vocab
   return RandomRequests(lengths, vocab_size, flags.engine.config.seed);
 }
 
+// None is asked for, or one that hears of every step of `engine`.
+Result<std::unique_ptr<StepProfile>> StartProfile(const BenchFlags& flags, EngineFlags& engine) {
+  if (flags.profile.empty()) return std::unique_ptr<StepProfile>();
+  VX_ASSIGN_OR_RETURN(auto profile,
+                      StepProfile::Start(flags.profile, flags.profile_delay_iterations,
+                                         flags.profile_max_iterations));
+  engine.config.on_step = [profile = profile.get()](const StepStats& stats) {
+    profile->NoteStep(stats);
+  };
+  return profile;
+}
+
 int Run(const BenchFlags& flags) {
   InterruptSignals interrupts;
   int exit_status = kExitSuccess;
-  const auto session = Session::Open(flags.engine, /*quiet=*/false, interrupts, exit_status);
+  EngineFlags engine = flags.engine;
+  const auto profile = StartProfile(flags, engine);  // outlives the session
+  if (!profile.ok()) return Fail(profile.error());
+  const auto session = Session::Open(engine, /*quiet=*/false, interrupts, exit_status);
   if (session == nullptr) return exit_status;
   const int32_t vocab_size = session->model_config().vocab_size;
   auto requests = MakeRequests(flags, vocab_size);
@@ -216,10 +235,12 @@ int Run(const BenchFlags& flags) {
         .Measure(RandomRequests(lengths, vocab_size, ~flags.engine.config.seed), false, interrupts);
     session->front().ResetPrefixCache();
   }
+  if (*profile) (*profile)->Begin();
   const Measurement run =
       ThroughputRun(session->front()).Measure(std::move(requests).value(), true, interrupts);
   if (!run.first_error.empty()) fmt::print(stderr, "vexact: {}\n", run.first_error);
-  for (const Status& status : {Report(run, flags.json), session->Close()}) {
+  const Status profiled = *profile ? (*profile)->Write() : Status();
+  for (const Status& status : {Report(run, flags.json), profiled, session->Close()}) {
     if (!status.ok()) return Fail(status.error());
   }
   return run.num_failed == 0 ? kExitSuccess : kExitFailure;
@@ -234,6 +255,17 @@ void AddCount(CLI::App& app, const std::string& name, T& target, T least, const 
     return {};
   };
   AddTextFlag(app, name, set, help)->type_name("INT");
+}
+
+void AddProfileFlags(CLI::App& app, BenchFlags& flags) {
+  CLI::Option* const profile =
+      app.add_option("--profile", flags.profile,
+                     "write steps and the GPU's kernels as a Chrome trace to this file (CUPTI)");
+  profile->type_name("FILE.json");
+  AddCount<int64_t>(app, "--profile-delay-iterations", flags.profile_delay_iterations, 0,
+                    "steps before the profile begins [0]");
+  AddCount<int64_t>(app, "--profile-max-iterations", flags.profile_max_iterations, 1,
+                    "steps of the profile at most [all]");
 }
 
 }  // namespace
@@ -267,6 +299,7 @@ void AddBench(CLI::App& app, Command& chosen) {
                     "requests before the clock starts [2]");
   command->add_option("--json", flags->json, "also write the figures to this file")
       ->type_name("FILE");
+  AddProfileFlags(*command, *flags);
   AddEngineFlags(*command, flags->engine);
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }

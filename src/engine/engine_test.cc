@@ -18,7 +18,7 @@ namespace {
 using EngineTest = EngineFixture;
 
 TEST_F(EngineTest, AnswersWhatAStraightLineAnswers) {
-  const StraightLine straight_line(checkpoint_, backend_);
+  const StraightLine straight_line(checkpoint_, MakeCpuBackend());
   const auto engine = Make(Config());
   Request request = Sampled(Prompt(150), 12);
   request.sampling.prompt_logprobs = 1;
@@ -250,7 +250,7 @@ TEST_F(EngineTest, EverySampleOfARequestIsItsOwnAndReadsTheFirstOnesPrompt) {
   request.sampling.n = 4;
   const auto answers = RunAll(engine.get(), {request}).at(0);
   std::set<std::vector<int32_t>> distinct;
-  const StraightLine straight_line(checkpoint_, backend_);
+  const StraightLine straight_line(checkpoint_, MakeCpuBackend());
   for (int32_t i = 0; i < 4; ++i) {
     EXPECT_EQ(answers[i].num_cached_tokens, i == 0 ? 0 : 32);
     EXPECT_EQ(answers[i].seed, kSeed);

@@ -36,6 +36,7 @@ struct StraightLineAnswer {
 
 class StraightLine {
  public:
+  // `backend` uses the host's memory.
   StraightLine(const Checkpoint& checkpoint, std::shared_ptr<const Backend> backend);
 
   // Logits after each token of a text: [ids, vocabulary].

@@ -2,12 +2,19 @@
 // of its own, so that it can be carried to a machine that has a GPU and nothing else of ours.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/linear_sm90_bench [path of libcublasLt.so.13]
+//   build/cuda/linear_sm90_bench [times | words] [path of libcublasLt.so.13]
 //
-// Columns: the floor (4.8 TB/s of weights, or 790 TFLOP/s), the best of cuBLASLt without a split of
-// K and with the canonical bits, the best of cuBLASLt whatever its bits (`any`), then each kernel
-// of ours; microseconds a call in a graph of calls whose weights are not in the L2 cache. A kernel
-// of ours with words that differ from the chain kernel's is marked with their number.
+// `words` compares every word of every schedule at many numbers of rows with the chain kernel's,
+// for SmolLM2's layers too, on the device; it fails if a schedule that the engine would run has
+// other words, or if fewer than 10^9 were compared. An algorithm of the library with other words is
+// one that the engine's proof refuses, on these same inputs: it is named, and its words do not
+// count.
+//
+// Columns of `times`: the floor (4.8 TB/s of weights, or 790 TFLOP/s), the best of cuBLASLt without
+// a split of K and with the canonical bits, the best of cuBLASLt whatever its bits (`any`), then
+// each kernel of ours; microseconds a call in a graph of calls whose weights are not in the L2
+// cache. A kernel of ours with words that differ from the chain kernel's is marked with their
+// number.
 #pragma nv_diag_suppress 20208  // fmt's long double, in functions that only the host calls
 #include <fmt/format.h>
 
@@ -18,6 +25,7 @@
 
 #include "kernels/linear/linear_prepare_sm90.h"
 #include "kernels/linear/linear_sm90.h"
+#include "kernels/self_check/digests.h"
 
 namespace vexact {
 namespace {
@@ -32,6 +40,14 @@ constexpr Layer kLayers[] = {
     {"gate_up", {12288, 2048, false, false}, 2048}, {"down", {2048, 6144, false, false}, 2048},
     {"lm_head", {151936, 2048, false, true}, 256},
 };
+constexpr Layer kSmolLm2Layers[] = {
+    {"smollm2 qkv", {960, 576, false, false}, 2048},
+    {"smollm2 o", {576, 576, false, false}, 2048},
+    {"smollm2 gate_up", {3072, 576, false, false}, 2048},
+    {"smollm2 down", {576, 1536, false, false}, 2048},
+    {"smollm2 lm_head", {49152, 576, false, true}, 256},
+};
+constexpr uint64_t kLeastWords = 1000000000;  // to be compared
 constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048};
 
 double FloorMicroseconds(const LinearProblem& problem, int64_t rows) {
@@ -137,6 +153,64 @@ Status BenchPrepare(const std::string& cublaslt) {
   return {};
 }
 
+struct WordCount {
+  uint64_t words = 0;  // of schedules that the engine may run
+  uint64_t differing = 0;
+  int schedules = 0;                 // at all numbers of rows
+  std::vector<std::string> refused;  // algorithms of the library that have other words
+};
+
+// Every schedule of a layer at every number of rows, against the chain kernel at the most rows.
+Result<WordCount> CountWords(const CublasLt* library, const Layer& layer) {
+  WordCount count;
+  VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearProver> prover,
+                      LinearProver::Create(layer.problem, layer.most_rows));
+  for (const int64_t rows : kDigestRows) {
+    if (rows > layer.most_rows) break;
+    VX_ASSIGN_OR_RETURN(const std::vector<LinearSchedule> candidates,
+                        LinearCandidates(library, {layer.problem, rows}, {}));
+    for (const LinearSchedule& schedule : candidates) {
+      VX_ASSIGN_OR_RETURN(const std::optional<uint64_t> differences,
+                          prover->CountDifferences(schedule, rows));
+      if (!differences.has_value()) continue;
+      if (schedule.kernel == nullptr && *differences > 0) {
+        count.refused.push_back(
+            fmt::format("{} rows: {} ({} words)", rows, schedule.name, *differences));
+        continue;
+      }
+      ++count.schedules;
+      count.words += static_cast<uint64_t>(rows * layer.problem.out_features);
+      count.differing += *differences;
+    }
+  }
+  return count;
+}
+
+Status CompareWords(const std::string& cublaslt) {
+  VX_ASSIGN_OR_RETURN(const std::unique_ptr<CublasLt> library, CublasLt::Open(cublaslt));
+  fmt::print("{}\n", library->description());
+  std::vector<Layer> layers(std::begin(kLayers), std::end(kLayers));
+  layers.insert(layers.end(), std::begin(kSmolLm2Layers), std::end(kSmolLm2Layers));
+  uint64_t words = 0;
+  uint64_t differing = 0;
+  for (const Layer& layer : layers) {
+    VX_ASSIGN_OR_RETURN(const WordCount count, CountWords(library.get(), layer));
+    fmt::print("{:16} {:>5} schedules, {:>12} words, {} differ, {} algorithms refused\n",
+               layer.name, count.schedules, count.words, count.differing, count.refused.size());
+    for (const std::string& refused : count.refused) fmt::print("    refused at {}\n", refused);
+    std::fflush(stdout);
+    words += count.words;
+    differing += count.differing;
+  }
+  fmt::print("words: {} words compared, {} differ\n", words, differing);
+  if (differing > 0) return MakeError(ErrorCode::kInternal, "{} words differ", differing);
+  if (words < kLeastWords) {
+    return MakeError(ErrorCode::kInternal, "expected at least {} words compared, found {}",
+                     kLeastWords, words);
+  }
+  return {};
+}
+
 Status Bench(const std::string& cublaslt) {
   VX_RETURN_IF_ERROR(BenchPrepare(cublaslt));
   Result<std::unique_ptr<CublasLt>> library = CublasLt::Open(cublaslt);
@@ -156,7 +230,14 @@ Status Bench(const std::string& cublaslt) {
 }  // namespace vexact
 
 int main(int argc, char** argv) {
-  const vexact::Status status = vexact::Bench(argc > 1 ? argv[1] : "");
+  const std::string what = argc > 1 ? argv[1] : "times";
+  const std::string cublaslt = argc > 2 ? argv[2] : "";
+  if (what != "times" && what != "words") {
+    fmt::print("expected times or words, found \"{}\"\n", what);
+    return 2;
+  }
+  const vexact::Status status =
+      what == "words" ? vexact::CompareWords(cublaslt) : vexact::Bench(cublaslt);
   if (!status.ok()) fmt::print("{}\n", status.error().message);
   return status.ok() ? 0 : 1;
 }
