@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/cli.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -215,8 +216,7 @@ TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
 }
 
 TEST(Demo, ProvesInvarianceOfATinyModel) {
-  const ProgramResult result =
-      RunProgram(VEXACT_BINARY_DIR "/vexact_demo", {"--model", TinyModel()});
+  const ProgramResult result = RunProgram(BinaryDir() + "/vexact_demo", {"--model", TinyModel()});
   EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("proven"));
 }
