@@ -10,6 +10,7 @@
 
 #include "chat/chat_template.h"
 #include "chat/json.h"
+#include "support/paths.h"
 #include "support/test_scale.h"
 
 namespace vexact {
@@ -18,7 +19,7 @@ namespace {
 std::vector<std::string> ReadTemplates() {
   std::vector<std::filesystem::path> paths;
   for (const auto& entry :
-       std::filesystem::directory_iterator(VEXACT_SOURCE_DIR "/tests/data/chat/templates")) {
+       std::filesystem::directory_iterator(SourceDir() + "/tests/data/chat/templates")) {
     paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());

@@ -11,6 +11,7 @@
 
 #include "chat/chat_template.h"
 #include "chat/json.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 using testing::EndsWith;
 
 std::string ReadFile(const std::string& name) {
-  std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/chat/" + name, std::ios::binary);
+  std::ifstream file(SourceDir() + "/tests/data/chat/" + name, std::ios::binary);
   EXPECT_TRUE(file.good()) << name;
   return {std::istreambuf_iterator<char>(file), {}};
 }
