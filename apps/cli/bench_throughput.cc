@@ -43,6 +43,9 @@ struct Measurement {
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
   double wall_s = 0.0;
+  int64_t num_steps = 0;
+  double host_ms = 0.0;             // of all steps (StepStats)
+  double idle_ms = 0.0;             // likewise
   std::vector<double> latencies_s;  // of the requests that were answered, ascending
   std::string first_error;
 
@@ -68,6 +71,7 @@ class ThroughputRun {
   Measurement Measure(std::vector<Request> requests, bool show_progress,
                       InterruptSignals& interrupts) {
     const auto total = static_cast<int64_t>(requests.size());
+    const EngineStats before = front_.Stats();
     start_ = Clock::now();
     measured_.num_requests = total;
     std::vector<RequestId> ids;
@@ -83,6 +87,10 @@ class ThroughputRun {
     }
     Wait(total, ids, show_progress, interrupts);
     measured_.wall_s = SecondsSinceStart();
+    const EngineStats after = front_.Stats();
+    measured_.num_steps = after.num_steps - before.num_steps;
+    measured_.host_ms = after.host_ms - before.host_ms;
+    measured_.idle_ms = after.idle_ms - before.idle_ms;
     std::sort(measured_.latencies_s.begin(), measured_.latencies_s.end());
     return std::move(measured_);
   }
@@ -156,6 +164,7 @@ struct Figure {
 };
 
 std::vector<Figure> FiguresOf(const Measurement& run) {
+  const auto steps = static_cast<double>(std::max<int64_t>(run.num_steps, 1));
   const auto rate = [&run](int64_t count) {
     return run.wall_s > 0 ? static_cast<double>(count) / run.wall_s : 0.0;
   };
@@ -171,6 +180,9 @@ std::vector<Figure> FiguresOf(const Measurement& run) {
       {"average_latency_s", "average latency (s)", run.Average()},
       {"p50_latency_s", "P50 latency (s)", run.Percentile(0.50)},
       {"p95_latency_s", "P95 latency (s)", run.Percentile(0.95)},
+      {"num_steps", "steps", static_cast<double>(run.num_steps)},
+      {"host_us_per_step", "host time/step (us)", run.host_ms * 1e3 / steps},
+      {"idle_percent", "device idle (%)", run.wall_s > 0 ? run.idle_ms * 0.1 / run.wall_s : 0.0},
   };
 }
 

@@ -312,16 +312,25 @@ TEST_F(EngineTest, StepStatsAddUpToTheWork) {
   RunAll(engine.get(), requests);
   int64_t prefill = 0;
   int64_t decode = 0;
+  double host_ms = 0.0;
+  double idle_ms = 0.0;
   for (size_t i = 0; i < steps.size(); ++i) {
     EXPECT_EQ(steps[i].step, static_cast<int64_t>(i));
     EXPECT_LE(steps[i].num_prefill_tokens + steps[i].num_decode_tokens, 32);
     EXPECT_GT(steps[i].milliseconds, 0.0);
+    EXPECT_GT(steps[i].host_ms, 0.0);
+    EXPECT_GE(steps[i].idle_ms, 0.0);
+    host_ms += steps[i].host_ms;
+    idle_ms += steps[i].idle_ms;
     prefill += steps[i].num_prefill_tokens;
     decode += steps[i].num_decode_tokens;
   }
   EXPECT_EQ(prefill, 4 * 30);
   EXPECT_EQ(decode, 4 * 4);
   EXPECT_EQ(steps[0].num_waiting, 2);
+  EXPECT_EQ(steps[0].idle_ms, 0.0);
+  EXPECT_EQ(engine->Stats().host_ms, host_ms);
+  EXPECT_EQ(engine->Stats().idle_ms, idle_ms);
 }
 
 TEST_F(EngineTest, HundredThousandQueuedRequestsCostNothingAStep) {

@@ -22,6 +22,7 @@
 #include "kernels/simd/cpu_target.h"
 #include "tensor/buffer.h"
 #include "tensor/stream.h"
+#include "tensor/stream_mark.h"
 
 namespace vexact {
 
@@ -60,9 +61,18 @@ class Backend {
   // Waits for everything called on the stream so far. An error is the device's: it has failed.
   virtual Status Synchronize(Stream& stream) const = 0;
   // Calls back, from any thread, when everything called so far has finished; `error` is null, or
-  // says how the device failed. `call` must be quick and must not use the backend.
+  // says how the device failed. `call` must be quick and must not use the backend; what is called
+  // on the stream later waits until it has returned.
   virtual void Notify(Stream& stream, void (*call)(void* data, const char* error),
                       void* data) const = 0;
+
+  // Notes when the stream comes here, in place of what the mark noted before. Not in recorded work.
+  virtual Result<StreamMark> MakeMark() const = 0;
+  virtual void Mark(StreamMark& mark, Stream& stream) const = 0;
+  // What is called on `stream` from now on starts once the mark's stream has passed it.
+  virtual void WaitForMark(const StreamMark& mark, Stream& stream) const = 0;
+  // Time of the device from one mark to a later one of the same stream, which has passed both.
+  virtual double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const = 0;
 
   // Whether operators' work can be recorded and queued again in one go (CUDA graphs).
   virtual bool CanCapture() const = 0;
@@ -96,7 +106,9 @@ class Backend {
   virtual void MoeCombine(const MoeCombineArgs& args, Stream& stream) const = 0;
   virtual void SumLogits(const SumLogitsArgs& args, Stream& stream) const = 0;
   virtual void Logprob(const LogprobArgs& args, Stream& stream) const = 0;
-  virtual void Sample(const SampleArgs& args, Stream& stream) const = 0;
+  // kResourceExhausted: the device has no memory for what the rows' parameters need; nothing was
+  // done.
+  virtual Status Sample(const SampleArgs& args, Stream& stream) const = 0;
 };
 
 // The plain functions of numerics.md: slow, the measure of every other backend.

@@ -46,8 +46,9 @@ class CpuBackend : public HostBackend {
   void Logprob(const LogprobArgs& args, Stream& stream) const override {
     LogprobCpu(target_, args, stream);
   }
-  void Sample(const SampleArgs& args, Stream& stream) const override {
+  Status Sample(const SampleArgs& args, Stream& stream) const override {
     SampleCpu(target_, args, stream);
+    return {};
   }
 
  private:

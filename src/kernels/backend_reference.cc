@@ -33,7 +33,10 @@ class ReferenceBackend final : public HostBackend {
     SumLogitsReference(args, s);
   }
   void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobReference(args, s); }
-  void Sample(const SampleArgs& args, Stream& s) const override { SampleReference(args, s); }
+  Status Sample(const SampleArgs& args, Stream& s) const override {
+    SampleReference(args, s);
+    return {};
+  }
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/linear/linear_sm90.h"
 #include "tensor/cuda.h"
+#include "tensor/cuda_mark.h"
 
 namespace vexact {
 namespace {
@@ -69,6 +70,12 @@ class Sm90Backend final : public Backend {
   void Notify(Stream& s, void (*call)(void*, const char*), void* data) const override {
     NotifyCuda(s, call, data);
   }
+  Result<StreamMark> MakeMark() const override { return MakeCudaMark(); }
+  void Mark(StreamMark& mark, Stream& s) const override { MarkCuda(mark, s); }
+  void WaitForMark(const StreamMark& mark, Stream& s) const override { WaitForCudaMark(mark, s); }
+  double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const override {
+    return CudaMillisecondsBetween(from, to);
+  }
   bool CanCapture() const override { return true; }
   Result<CapturedWork> Capture(Stream& s, FunctionRef<void()> work) const override {
     return CaptureCuda(s, work);
@@ -125,7 +132,7 @@ class Sm90Backend final : public Backend {
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }
   void SumLogits(const SumLogitsArgs& args, Stream& s) const override { SumLogitsSm90(args, s); }
   void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobSm90(args, s); }
-  void Sample(const SampleArgs& args, Stream& s) const override { SampleSm90(args, s); }
+  Status Sample(const SampleArgs& args, Stream& s) const override { return SampleSm90(args, s); }
 
  private:
   CudaDevice device_;

@@ -219,26 +219,27 @@ void BenchSample(Timer& timer, const Logits& logits, const char* name, SampleRow
   std::vector<SampleRow> host(rows, row);
   for (int64_t r = 0; r < rows; ++r) {
     host[r].row = static_cast<int32_t>(r);
-    host[r].slot = static_cast<int32_t>(r);
+    host[r].slot = -1;
     host[r].position = static_cast<uint32_t>(r);
   }
-  const bool changed = row.num_history > 0 || row.inverse_temperature != 1.0f || row.top_k > 0 ||
+  const bool changed = row.num_output > 0 || row.inverse_temperature != 1.0f || row.top_k > 0 ||
                        row.top_p != kTopPOff || row.log_min_p != kDropped;
   const SampleRow* const device_rows = OnDevice(host);
   SampleOutcome* const outcomes = Zeros<SampleOutcome>(rows);
   int32_t* const drawn = Zeros<int32_t>(rows);
   timer.Report(name, rows, changed ? 4.0 * rows * kVocab : 12.0 * rows * kBlocks,
                [&](int c, Stream& s) {
-                 SampleSm90({.logits = logits.Z(c),
-                             .sums = logits.Sums(c),
-                             .block_max = logits.BlockMax(c),
-                             .block_sums = logits.BlockSums(c),
-                             .num_rows = rows,
-                             .rows = device_rows,
-                             .outcomes = outcomes,
-                             .drawn = drawn,
-                             .all_plain = !changed},
-                            s);
+                 const Status status = SampleSm90({.logits = logits.Z(c),
+                                                   .sums = logits.Sums(c),
+                                                   .block_max = logits.BlockMax(c),
+                                                   .block_sums = logits.BlockSums(c),
+                                                   .num_rows = rows,
+                                                   .rows = device_rows,
+                                                   .outcomes = outcomes,
+                                                   .drawn = drawn,
+                                                   .all_plain = !changed},
+                                                  s);
+                 VX_CHECK(status.ok(), "scratch");
                });
 }
 
@@ -261,10 +262,10 @@ void BenchLogits(Timer& timer, int64_t rows) {
   }
   CheckCuda(cudaDeviceSynchronize());
   for (const int num_top : {-1, 0, 5, 20}) BenchLogprob(timer, logits, num_top);
-  std::vector<TokenCount> tokens;
-  for (int32_t n = 0; n < 1000; ++n) tokens.push_back({n * 151, n % 3});
-  SampleRow penalties{.num_history = 1000, .repetition = 1.1f, .frequency = 0.1f};
-  penalties.history = OnDevice(tokens);
+  std::vector<int32_t> tokens;  // of every row
+  for (int32_t n = 0; n < 1000; ++n) tokens.push_back(n * 151 % 75000);
+  SampleRow penalties{.num_prompt = 500, .num_output = 500, .repetition = 1.1f, .frequency = 0.1f};
+  penalties.tokens = OnDevice(tokens);
   BenchSample(timer, logits, "sample greedy", {.greedy = true});
   BenchSample(timer, logits, "sample temperature 1", {});
   BenchSample(timer, logits, "sample temperature 0.7", {.inverse_temperature = 1.4285715f});

@@ -1,7 +1,8 @@
-// budget: a fault of every operator is one function here.
+// budget: a wrong version of every operator
 #include "support/faulty_backend.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <utility>
 
@@ -16,11 +17,40 @@ namespace {
 
 const CpuTarget kTarget = SupportedCpuTargets().back();
 
+// Memory that is counted as long as it is held.
+struct CountedBuffer {
+  CountedBuffer(Buffer b, std::shared_ptr<std::atomic<int64_t>> u)
+      : buffer(std::move(b)), used(std::move(u)) {
+    *used += static_cast<int64_t>(buffer.bytes());
+  }
+  ~CountedBuffer() { *used -= static_cast<int64_t>(buffer.bytes()); }
+
+  Buffer buffer;
+  std::shared_ptr<std::atomic<int64_t>> used;
+};
+
 class HookedBackend final : public HostBackend {
  public:
   explicit HookedBackend(OperatorHooks hooks) : hooks_(std::move(hooks)) {}
 
   std::string_view name() const override { return "hooked"; }
+  bool UsesHostMemory() const override { return hooks_.device_bytes == 0; }
+  DeviceMemory Memory() const override {
+    if (UsesHostMemory()) return HostBackend::Memory();
+    return {.total_bytes = hooks_.device_bytes, .free_bytes = hooks_.device_bytes - *used_};
+  }
+  Result<Buffer> Allocate(size_t bytes) const override {
+    if (UsesHostMemory()) return HostBackend::Allocate(bytes);
+    if (static_cast<int64_t>(bytes) > Memory().free_bytes) {
+      return MakeError(ErrorCode::kResourceExhausted,
+                       "device memory: expected {} free bytes, found {}", bytes,
+                       Memory().free_bytes);
+    }
+    VX_ASSIGN_OR_RETURN(Buffer buffer, AllocateHost(bytes));
+    std::byte* const data = buffer.data();
+    return Buffer(data, bytes, new CountedBuffer(std::move(buffer), used_),
+                  [](void* counted) { delete static_cast<CountedBuffer*>(counted); });
+  }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return hooks_.linear ? PackLinearReference(StackRows(parts).rows) : cpu_->PackLinear(parts);
   }
@@ -57,13 +87,16 @@ class HookedBackend final : public HostBackend {
   void Logprob(const LogprobArgs& a, Stream& s) const override {
     hooks_.logprob ? hooks_.logprob(a, s) : cpu_->Logprob(a, s);
   }
-  void Sample(const SampleArgs& a, Stream& s) const override {
-    hooks_.sample ? hooks_.sample(a, s) : cpu_->Sample(a, s);
+  Status Sample(const SampleArgs& a, Stream& s) const override {
+    if (!hooks_.sample) return cpu_->Sample(a, s);
+    hooks_.sample(a, s);
+    return {};
   }
 
  private:
   OperatorHooks hooks_;
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend(kTarget);
+  std::shared_ptr<std::atomic<int64_t>> used_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 void Flip(bf16& word) { word.bits ^= 1; }

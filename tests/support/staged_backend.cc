@@ -253,7 +253,8 @@ class StagedBackend final : public HostBackend {
       device_->Logprob(args, stream);
     });
   }
-  void Sample(const SampleArgs& host, Stream&) const override {
+  Status Sample(const SampleArgs& host, Stream&) const override {
+    Status sampled;
     Run([&](Call& call, Stream& stream) {
       SampleArgs args = host;
       args.logits = call.Out(host.logits);
@@ -268,15 +269,24 @@ class StagedBackend final : public HostBackend {
         num_slots = std::max(num_slots, row.slot + 1);
         row.allowed = call.In(row.allowed, (host.logits.cols + 31) / 32);
         row.banned = call.In(row.banned, row.num_banned);
+        int32_t num_word_ids = 0;
+        for (int32_t n = 0; n < row.num_bad_words; ++n) {
+          const BadWord& word = row.bad_words[n];
+          num_word_ids = std::max(num_word_ids, word.begin + word.length);
+        }
+        row.bad_words = call.In(row.bad_words, row.num_bad_words);
+        row.bad_word_ids = call.In(row.bad_word_ids, num_word_ids);
         row.bias = call.In(row.bias, row.num_bias);
-        row.history = call.In(row.history, row.num_history);
+        row.tokens = call.Out(row.tokens, row.num_prompt + row.num_output + 1);
       }
       args.newest_tokens = call.Out(host.newest_tokens, num_slots);
+      args.failed_owners = call.Out(host.failed_owners, num_slots);
       args.rows = call.In(rows.data(), host.num_rows);
-      device_->Sample(args, stream);
+      sampled = device_->Sample(args, stream);
       const Status status = device_->Synchronize(stream);  // `rows` ends here
       VX_CHECK(status.ok(), status.ok() ? "" : status.error().message);
     });
+    return sampled;
   }
 
  private:

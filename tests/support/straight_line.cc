@@ -189,11 +189,13 @@ StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
     const bool in_prompt = position < prompt_len;
     if (in_prompt && !claim.params.prompt_logprobs) continue;
     const int32_t output_len = std::max(0, position - prompt_len);
-    const auto sampler = Sampler::Create(*backend_, {.max_num_seqs = 1,
-                                                     .vocab_size = config_.vocab_size,
-                                                     .max_step_rows = 1,
-                                                     .max_chunk_rows = 1})
-                             .value();
+    const auto sampler =
+        Sampler::Create(*backend_, {.max_num_seqs = 1,
+                                    .max_model_len = config_.max_position_embeddings,
+                                    .vocab_size = config_.vocab_size,
+                                    .max_step_rows = 1,
+                                    .max_chunk_rows = 1})
+            .value();
     StartedSequence started;
     started.params = params;
     started.seed = *claim.params.seed;
