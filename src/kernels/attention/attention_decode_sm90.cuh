@@ -34,6 +34,18 @@ struct DecodeShared {
   bool is_last;
 };
 
+// Past the L1 cache, which is not coherent with a plan kernel that ran beside an earlier one.
+template <typename T>
+__device__ __forceinline__ T LoadPlanned(const T* planned) {
+  static_assert(sizeof(T) % 16 == 0);
+  T value;
+#pragma unroll
+  for (size_t i = 0; i < sizeof(T) / 16; ++i) {
+    reinterpret_cast<int4*>(&value)[i] = __ldcg(reinterpret_cast<const int4*>(planned) + i);
+  }
+  return value;
+}
+
 // Walks the tiles of a block's run.
 class DecodeCursor {
  public:
@@ -46,17 +58,26 @@ class DecodeCursor {
         index_(begin.sequence),
         kv_head_(begin.kv_head),
         current_(begin.at) {
-    next_ = p_.plan.decode[index_ + 1];
+    next_ = LoadPlanned(p_.plan.decode + index_ + 1);
     BeginHead(begin.segment);
   }
 
   __device__ __forceinline__ bool done() const { return tile_ == tile_end_; }
   __device__ __forceinline__ const DecodeSequence& sequence() const { return current_; }
+  __device__ __forceinline__ const DecodeSequence& next_sequence() const { return next_; }
   __device__ __forceinline__ int32_t kv_head() const { return kv_head_; }
   __device__ __forceinline__ int32_t tile() const { return tile_; }
   __device__ __forceinline__ int32_t tile_end() const { return tile_end_; }  // of this head
   __device__ __forceinline__ bool IsLastHead() const {
     return index_ == end_sequence_ && kv_head_ == end_kv_head_;
+  }
+
+  // Whether the run holds work of the head after this one.
+  __device__ __forceinline__ bool HasNextHead() const {
+    if (IsLastHead()) return false;
+    const bool wraps = kv_head_ + 1 == static_cast<int32_t>(p_.kv.num_kv_heads);
+    return end_segment_ > 0 || index_ + (wraps ? 1 : 0) != end_sequence_ ||
+           (wraps ? 0 : kv_head_ + 1) != end_kv_head_;
   }
 
   // Requires: not done.
@@ -66,7 +87,7 @@ class DecodeCursor {
       kv_head_ = 0;
       ++index_;
       current_ = next_;
-      next_ = p_.plan.decode[index_ + 1];
+      next_ = LoadPlanned(p_.plan.decode + index_ + 1);
     }
     BeginHead(0);
   }

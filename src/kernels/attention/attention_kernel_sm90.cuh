@@ -46,7 +46,7 @@ inline bool RowsAreWords(const bf16* data, int64_t stride) {
 }
 
 template <int kHeadDim>
-void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+AttentionParameters ParametersOf(const AttentionArgs& args) {
   VX_CHECK(args.plan != nullptr, "a plan");
   const AttentionLimits& limits = args.plan->limits;
   VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
@@ -59,18 +59,22 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
            "blocks of 16, 32 or 64");
   size_t bytes = 0;
   const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
-  const AttentionParameters p{
-      args.q,
-      args.y,
-      RowsAreWords(args.q.data, args.q.stride),
-      RowsAreWords(args.y.data, args.y.stride),
-      args.kv,
-      static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
-      args.sequences,
-      plan,
-      static_cast<int32_t>(args.num_heads),
-      static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
-      AttentionScale(kHeadDim)};
+  return {args.q,
+          args.y,
+          RowsAreWords(args.q.data, args.q.stride),
+          RowsAreWords(args.y.data, args.y.stride),
+          args.kv,
+          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
+          args.sequences,
+          plan,
+          static_cast<int32_t>(args.num_heads),
+          static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
+          AttentionScale(kHeadDim)};
+}
+
+template <int kHeadDim>
+void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+  const AttentionParameters p = ParametersOf<kHeadDim>(args);
   const auto sms = static_cast<unsigned>(NumSms());
   constexpr int kThreads = kAttentionWarps * 32;
   AllowSharedBytes(PrefillKernel<kHeadDim>, sizeof(PrefillShared<kHeadDim>));

@@ -22,6 +22,7 @@ struct PlanParameters {
   int32_t group;  // query heads of a KV head
   int32_t num_kv_heads;
   int32_t sms;
+  int32_t blocks_per_sm;
   int32_t split_room;  // partial results
 };
 
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(kPlanThreads) PlanKernel(PlanParameters p) {
   __syncthreads();
 
   // Little work goes to one block an SM.
-  const int32_t blocks = p.sms * kDecodeBlocksPerSm;
+  const int32_t blocks = p.sms * p.blocks_per_sm;
   const int32_t runs = all.work > int64_t{p.sms} * (kSegmentWork + kHeadWork) ? blocks : p.sms;
   DecodeBoundary own_boundary{};
   own_boundary.sequence = all.sequences;
@@ -174,6 +175,7 @@ __global__ void __launch_bounds__(kPlanThreads) PlanKernel(PlanParameters p) {
     if (own_boundary.slot < 0) own_boundary.segment = 0;
   }
   if (thread <= blocks) p.plan.boundaries[thread] = own_boundary;
+  __threadfence();  // attention reads the plan before it waits for the kernels ahead of it
 }
 
 }  // namespace
@@ -186,6 +188,25 @@ int NumSms() {
   return count;
 }
 
+void PlanAttention(const PagedSequences& sequences, const AttentionPlan& plan, int blocks_per_sm,
+                   Stream& stream) {
+  VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
+  VX_CHECK(blocks_per_sm <= kDecodeBlocksPerSm, "as many blocks an SM as there is room for");
+  const int sms = NumSms();
+  VX_CHECK(sms * blocks_per_sm < kMaxBoundaries, "as many blocks as can be planned");
+  size_t bytes = 0;
+  const AttentionPlanView view = ViewPlan(plan.limits, plan.storage.data(), &bytes);
+  VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
+  const PlanParameters p{sequences,
+                         view,
+                         static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
+                         static_cast<int32_t>(plan.limits.num_kv_heads),
+                         sms,
+                         blocks_per_sm,
+                         static_cast<int32_t>(kSplitSlots * plan.limits.num_heads)};
+  Launch(PlanKernel, 1, kPlanThreads, 0, stream, p);
+}
+
 }  // namespace sm90
 
 size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
@@ -195,20 +216,7 @@ size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
 }
 
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream) {
-  using namespace sm90;  // NOLINT(google-build-using-namespace)
-  VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
-  const int sms = NumSms();
-  VX_CHECK(sms * kDecodeBlocksPerSm < kMaxBoundaries, "as many blocks as can be planned");
-  size_t bytes = 0;
-  const AttentionPlanView view = ViewPlan(plan.limits, plan.storage.data(), &bytes);
-  VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
-  const PlanParameters p{sequences,
-                         view,
-                         static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
-                         static_cast<int32_t>(plan.limits.num_kv_heads),
-                         sms,
-                         static_cast<int32_t>(kSplitSlots * plan.limits.num_heads)};
-  Launch(PlanKernel, 1, kPlanThreads, 0, stream, p);
+  sm90::PlanAttention(sequences, plan, sm90::kDecodeBlocksPerSm, stream);
 }
 
 }  // namespace vexact

@@ -68,6 +68,10 @@ struct AttentionPlanView {
 // Of the current device.
 int NumSms();
 
+// PlanAttentionSm90 with decode work cut into runs for another number of blocks an SM.
+void PlanAttention(const PagedSequences& sequences, const AttentionPlan& plan, int blocks_per_sm,
+                   Stream& stream);
+
 inline int64_t MaxPrefillUnits(const AttentionLimits& limits) {
   const int64_t group = limits.num_heads / limits.num_kv_heads;
   return limits.max_tokens * group / kPrefillRows + limits.max_sequences;

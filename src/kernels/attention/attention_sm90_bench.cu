@@ -5,6 +5,8 @@
 //   build/cuda/attention_sm90_bench [check | time]
 //
 // budget: checks and measurements share the data that they run on.
+#include <cudaTypedefs.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention/attention_decode_ring_sm90.cuh"
 #include "kernels/attention/attention_kernel_sm90.cuh"
 #include "numerics/dot16.h"
 #include "numerics/ex2.h"
@@ -161,6 +164,104 @@ __global__ void PlainAttention(AttentionArgs args, int32_t segment, float scale)
   }
 }
 
+template <int kHeadDim, int kStages, int kBlocksPerSm, bool kTensorMap>
+__global__ void __launch_bounds__((sm90::kAttentionWarps + 1) * 32, kBlocksPerSm)
+    RingKernel(const __grid_constant__ sm90::AttentionParameters p,
+               const __grid_constant__ CUtensorMap map,
+               const __grid_constant__ sm90::RingOptions options) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  sm90::RunRing<kHeadDim, kStages, kTensorMap>(
+      p, &map, options, reinterpret_cast<sm90::RingShared<kHeadDim, kStages>*>(shared));
+}
+
+// A layer's pool as RingChunk reads it: {64 columns, rows of a block, runs of columns, blocks}.
+CUtensorMap MapOfPool(const PagedKv& kv) {
+  static PFN_cuTensorMapEncodeTiled_v12000 encode = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    CheckCuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                               cudaEnableDefault, &found));
+    return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
+  }();
+  const auto runs = static_cast<uint64_t>(kv.head_dim / 64);
+  const uint64_t dims[] = {64, static_cast<uint64_t>(2 * kv.num_kv_heads * kv.block_size), runs,
+                           static_cast<uint64_t>(kv.num_blocks)};
+  const uint64_t strides[] = {static_cast<uint64_t>(kv.head_dim * 2), 128,
+                              static_cast<uint64_t>(kv.block_stride * 2)};
+  const uint32_t box[] = {64, sm90::kChunk, static_cast<uint32_t>(runs), 1};
+  const uint32_t steps[] = {1, 1, 1, 1};
+  CUtensorMap map;
+  const CUresult result =
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, kv.pool, dims, strides, box, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  VX_CHECK(result == CUDA_SUCCESS, "a tensor map of the pool");
+  return map;
+}
+
+// kResident: blocks that an SM has room for; kBlocksPerSm: blocks of one launch.
+template <int kHeadDim, int kStages, int kResident, bool kTensorMap, int kBlocksPerSm = kResident>
+void LaunchRing(const AttentionArgs& args, const sm90::RingOptions& options, Stream& stream) {
+  const auto kernel = RingKernel<kHeadDim, kStages, kResident, kTensorMap>;
+  constexpr size_t kBytes = sizeof(sm90::RingShared<kHeadDim, kStages>);
+  sm90::AllowSharedBytes(kernel, kBytes);
+  sm90::LaunchDependent(kernel, static_cast<unsigned>(sm90::NumSms() * kBlocksPerSm),
+                        (sm90::kAttentionWarps + 1) * 32, kBytes, stream,
+                        sm90::ParametersOf<kHeadDim>(args), MapOfPool(args.kv), options);
+}
+template <int kHeadDim>
+void LaunchBoth(const AttentionArgs& args, const sm90::RingOptions&, Stream& stream) {
+  sm90::LaunchAttention<kHeadDim>(args, stream);
+}
+template <int kHeadDim>
+void LaunchDecode(const AttentionArgs& args, const sm90::RingOptions&, Stream& stream) {
+  const auto kernel = sm90::DecodeKernel<kHeadDim>;
+  constexpr size_t kBytes = sizeof(sm90::DecodeShared<kHeadDim>);
+  sm90::AllowSharedBytes(kernel, kBytes);
+  sm90::LaunchDependent(kernel, static_cast<unsigned>(sm90::NumSms() * sm90::kDecodeBlocksPerSm),
+                        sm90::kAttentionWarps * 32, kBytes, stream,
+                        sm90::ParametersOf<kHeadDim>(args));
+}
+template <int kHeadDim>
+void LaunchPrefill(const AttentionArgs& args, Stream& stream) {
+  const auto kernel = sm90::PrefillKernel<kHeadDim>;
+  constexpr size_t kBytes = sizeof(sm90::PrefillShared<kHeadDim>);
+  sm90::AllowSharedBytes(kernel, kBytes);
+  sm90::LaunchDependent(kernel, static_cast<unsigned>(sm90::NumSms()), sm90::kAttentionWarps * 32,
+                        kBytes, stream, sm90::ParametersOf<kHeadDim>(args));
+}
+
+struct Variant {
+  const char* name;
+  int blocks_per_sm;
+  bool early;
+  bool copies_alone;
+  void (*launch)(const AttentionArgs&, const sm90::RingOptions&, Stream&);
+};
+// "ring 2 x 3": two blocks an SM, three stages of 32 KB each.
+template <int kHeadDim>
+const std::vector<Variant>& Variants() {
+  static const std::vector<Variant> variants = {
+      {"both kernels", 2, false, false, LaunchBoth<kHeadDim>},
+      {"decode kernel", 2, false, false, LaunchDecode<kHeadDim>},
+      {"ring 2 x 3, boxes", 2, false, false, LaunchRing<kHeadDim, 3, 2, true>},
+      {"ring 2 x 3, boxes, early", 2, true, false, LaunchRing<kHeadDim, 3, 2, true>},
+      {"ring 2 x 3, boxes, copies", 2, true, true, LaunchRing<kHeadDim, 3, 2, true>},
+      {"ring 1 x 3, boxes, early", 1, true, false, LaunchRing<kHeadDim, 3, 2, true, 1>},
+      {"ring 1 x 3, boxes, copies", 1, true, true, LaunchRing<kHeadDim, 3, 2, true, 1>},
+      {"ring 1 x 6, boxes", 1, false, false, LaunchRing<kHeadDim, 6, 1, true>},
+      {"ring 1 x 6, boxes, early", 1, true, false, LaunchRing<kHeadDim, 6, 1, true>},
+      {"ring 1 x 6, boxes, copies", 1, true, true, LaunchRing<kHeadDim, 6, 1, true>},
+      {"ring 2 x 3, pieces", 2, false, false, LaunchRing<kHeadDim, 3, 2, false>},
+      {"ring 2 x 3, pieces, early", 2, true, false, LaunchRing<kHeadDim, 3, 2, false>},
+      {"ring 2 x 3, pieces, copies", 2, true, true, LaunchRing<kHeadDim, 3, 2, false>},
+      {"ring 1 x 3, pieces, early", 1, true, false, LaunchRing<kHeadDim, 3, 2, false, 1>},
+      {"ring 1 x 6, pieces, early", 1, true, false, LaunchRing<kHeadDim, 6, 1, false>},
+      {"ring 1 x 6, pieces, copies", 1, true, true, LaunchRing<kHeadDim, 6, 1, false>},
+  };
+  return variants;
+}
+
 // Sequences in shuffled blocks of a pool, one pool a layer.
 class Problem {
  public:
@@ -227,6 +328,17 @@ class Problem {
     sm90::LaunchAttention<kHeadDim>(Args(0), stream_);
     return Words();
   }
+  template <int kHeadDim>
+  std::vector<uint16_t> VariantAnswer(const Variant& variant) {
+    Launch(FillWords, 1024, 256, 0, stream_, y_.as<bf16>(), static_cast<int64_t>(Elements()),
+           bf16{0x7fff});
+    sm90::PlanAttention(Args(0).sequences, plan_, variant.blocks_per_sm, stream_);
+    LaunchPrefill<kHeadDim>(Args(0), stream_);
+    variant.launch(Args(0), {variant.early, nullptr, variant.copies_alone}, stream_);
+    return Words();
+  }
+  // Layer after layer, as Microseconds has left them: the last one's words.
+  std::vector<uint16_t> LastWords() { return Words(); }
   std::vector<uint16_t> PlainAnswer(int32_t segment) {
     Launch(PlainAttention, dim3(static_cast<unsigned>(rows_), static_cast<unsigned>(shape_.heads)),
            128, 0, stream_, Args(0), segment, AttentionScale(shape_.head_dim));
@@ -252,6 +364,48 @@ class Problem {
     return Median([&](int64_t layer) { sm90::LaunchAttention<kHeadDim>(Args(layer), stream_); }) /
            static_cast<double>(layers_);
   }
+  double VariantMicroseconds(const Variant& variant) {
+    sm90::PlanAttention(Args(0).sequences, plan_, variant.blocks_per_sm, stream_);
+    return Median([&](int64_t layer) {
+             variant.launch(Args(layer), {variant.early, nullptr, variant.copies_alone}, stream_);
+           }) /
+           static_cast<double>(layers_);
+  }
+  // When blocks did what in a layer (NoteTime), by the clock of the layer's first wait.
+  void PrintTimes(const Variant& variant) {
+    const size_t count = static_cast<size_t>(sm90::NumSms() * variant.blocks_per_sm) * 8;
+    Buffer buffer = DeviceBuffer(2 * count * 8);
+    sm90::PlanAttention(Args(0).sequences, plan_, variant.blocks_per_sm, stream_);
+    for (int64_t layer = 0; layer < std::min<int64_t>(layers_, 8); ++layer) {
+      uint64_t* times = buffer.as<uint64_t>() + (layer % 2) * count;
+      variant.launch(Args(layer), {variant.early, times, variant.copies_alone}, stream_);
+    }
+    std::vector<uint64_t> times(2 * count);
+    CheckCuda(cudaStreamSynchronize(stream_.cuda));
+    CheckCuda(cudaMemcpy(times.data(), buffer.data(), times.size() * 8, cudaMemcpyDeviceToHost));
+    const auto sorted = [&](size_t buffer_index, size_t what) {
+      std::vector<uint64_t> v;
+      for (size_t i = what; i < count; i += 8) {
+        if (times[buffer_index * count + i] != 0) v.push_back(times[buffer_index * count + i]);
+      }
+      std::sort(v.begin(), v.end());
+      return v;
+    };
+    const char* names[] = {"start",      "waited",       "all copies issued",
+                           "first tile", "split stored", "end"};
+    const auto before = sorted(0, 1);
+    const auto after = sorted(1, 1);
+    if (before.empty() || after.empty()) return;
+    std::printf("    times, ns after the wait (first, median, last):");
+    for (size_t what = 0; what < 6; ++what) {
+      const auto v = sorted(1, what);
+      if (v.empty()) continue;
+      const auto since = [&](uint64_t t) { return static_cast<long long>(t - after[0]); };
+      std::printf(" %s %lld %lld %lld;", names[what], since(v.front()), since(v[v.size() / 2]),
+                  since(v.back()));
+    }
+    std::printf(" layer before waited at %lld\n", static_cast<long long>(before[0] - after[0]));
+  }
   double PlanMicroseconds() {
     return Median([&](int64_t) { Plan(); }) / static_cast<double>(layers_);
   }
@@ -275,7 +429,8 @@ class Problem {
  private:
   std::vector<uint16_t> Words() {
     std::vector<uint16_t> words(Elements());
-    CheckCuda(cudaStreamSynchronize(stream_.cuda));
+    const cudaError_t failure = cudaStreamSynchronize(stream_.cuda);
+    VX_CHECK(failure == cudaSuccess, cudaGetErrorString(failure));
     CheckCuda(cudaMemcpy(words.data(), y_.data(), words.size() * 2, cudaMemcpyDeviceToHost));
     for (uint16_t& w : words) w = CanonicalWord(bf16{w});
     return words;
@@ -330,9 +485,7 @@ int64_t CountDiffering(const std::vector<uint16_t>& a, const std::vector<uint16_
 
 // Lengths at the edges of chunks, tiles and segments; decode rows, short and long chunks, and
 // sequences without rows, in one call.
-template <int kHeadDim>
-int64_t CheckAgainstPlain(int64_t group, int64_t block_size, cudaStream_t cuda) {
-  const int64_t kv_heads = 2;
+std::vector<Sequence> EdgeSequences() {
   std::vector<Sequence> sequences;
   int i = 0;
   for (const int64_t context :
@@ -342,7 +495,14 @@ int64_t CheckAgainstPlain(int64_t group, int64_t block_size, cudaStream_t cuda) 
     const int64_t several[] = {2, 5, 16, 40, 0, 129};
     sequences.push_back({context, std::min(context, several[i++ % 6])});
   }
-  Problem problem({kv_heads * group, kv_heads, kHeadDim}, sequences, block_size, 1, false, cuda);
+  return sequences;
+}
+
+template <int kHeadDim>
+int64_t CheckAgainstPlain(int64_t group, int64_t block_size, cudaStream_t cuda) {
+  const int64_t kv_heads = 2;
+  Problem problem({kv_heads * group, kv_heads, kHeadDim}, EdgeSequences(), block_size, 1, false,
+                  cuda);
   const auto fast = problem.template Answer<kHeadDim>();
   const auto again = problem.template Answer<kHeadDim>();  // counters were set back
   const auto plain = problem.PlainAnswer(kAttentionSegment);
@@ -376,6 +536,35 @@ int64_t CheckSchedules(const Shape& shape, int64_t context, cudaStream_t cuda) {
               static_cast<long long>(context), static_cast<long long>(words),
               static_cast<long long>(differing));
   return differing;
+}
+
+bool IsWanted(const Variant& variant, const std::string& part) {
+  const std::string name = variant.name;
+  return name.find(part) != std::string::npos || name.find("kernel") != std::string::npos;
+}
+
+// Every variant of the decode kernel on CheckAgainstPlain's lengths.
+template <int kHeadDim>
+int64_t CheckVariants(int64_t group, int64_t block_size, const std::string& part,
+                      cudaStream_t cuda) {
+  Problem problem({2 * group, 2, kHeadDim}, EdgeSequences(), block_size, 1, false, cuda);
+  const auto plain = problem.PlainAnswer(kAttentionSegment);
+  int64_t all = 0;
+  for (const Variant& variant : Variants<kHeadDim>()) {
+    if (!IsWanted(variant, part) || variant.copies_alone) continue;
+    int64_t differing = CountDiffering(problem.VariantAnswer<kHeadDim>(variant), plain);
+    differing += CountDiffering(problem.VariantAnswer<kHeadDim>(variant), plain);
+    std::printf("variant: head_dim %d group %d blocks of %d: %-26s %lld words differ\n", kHeadDim,
+                static_cast<int>(group), static_cast<int>(block_size), variant.name,
+                static_cast<long long>(differing));
+    std::fflush(stdout);
+    all += differing;
+  }
+  return all;
+}
+int64_t CheckAllVariants(const std::string& part, cudaStream_t cuda) {
+  return CheckVariants<128>(2, 16, part, cuda) + CheckVariants<128>(8, 32, part, cuda) +
+         CheckVariants<128>(1, 64, part, cuda) + CheckVariants<64>(3, 16, part, cuda);
 }
 
 int64_t CheckAll(cudaStream_t cuda) {
@@ -450,14 +639,76 @@ void TimeAll(cudaStream_t cuda) {
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
 }
 
+std::vector<Sequence> UniformSequences(int64_t count, int64_t least, int64_t most, unsigned seed) {
+  std::vector<Sequence> sequences;
+  std::mt19937 random(seed);
+  for (int64_t s = 0; s < count; ++s) {
+    sequences.push_back({least + static_cast<int64_t>(random() % (most - least + 1)), 1});
+  }
+  return sequences;
+}
+
+// Returns words that differ from today's kernels, after layers that ran one behind the other.
+int64_t TimeDecodeVariants(const char* name, const Shape& shape, std::vector<Sequence> sequences,
+                           int64_t layers, const std::string& part, cudaStream_t cuda) {
+  Problem problem(shape, std::move(sequences), 16, layers, false, cuda);
+  std::printf("%s, heads %d/%d of %d: floor %.2f us at 4.8 TB/s\n", name,
+              static_cast<int>(shape.heads), static_cast<int>(shape.kv_heads),
+              static_cast<int>(shape.head_dim), problem.KvBytes() / kBytesPerSecond * 1e6);
+  std::vector<uint16_t> wanted;
+  int64_t all = 0;
+  for (const Variant& variant : Variants<128>()) {
+    if (!IsWanted(variant, part)) continue;
+    const double us = problem.VariantMicroseconds(variant);
+    const auto words = problem.LastWords();
+    if (wanted.empty()) wanted = words;
+    const int64_t differing = variant.copies_alone ? 0 : CountDiffering(words, wanted);
+    all += differing;
+    std::printf("  %-26s %9.2f us %6.0f GB/s %3.0f %% of 4.8 TB/s, %lld words differ\n",
+                variant.name, us, problem.KvBytes() / us * 1e-3,
+                problem.KvBytes() / us / kBytesPerSecond * 1e8, static_cast<long long>(differing));
+    problem.PrintTimes(variant);
+    std::fflush(stdout);
+  }
+  return all;
+}
+int64_t TimeDecode(const std::string& part, cudaStream_t cuda) {
+  const Shape small{16, 8, 128};
+  const Shape wide{32, 4, 128};
+  int64_t differing = 0;
+  const std::vector<Sequence> eight(8, {500, 1});
+  differing += TimeDecodeVariants("8 x 500", small, eight, 28, part, cuda);
+  differing +=
+      TimeDecodeVariants("8 x 500..1000", small, UniformSequences(8, 500, 1000, 3), 28, part, cuda);
+  differing += TimeDecodeVariants("32 x 500..1000", small, UniformSequences(32, 500, 1000, 3), 12,
+                                  part, cuda);
+  differing +=
+      TimeDecodeVariants("64 x 1..1000", small, UniformSequences(64, 1, 1000, 4), 12, part, cuda);
+  differing += TimeDecodeVariants("200 x 500..1000", small, UniformSequences(200, 500, 1000, 3), 4,
+                                  part, cuda);
+  differing += TimeDecodeVariants("512 x 500..1000", small, UniformSequences(512, 500, 1000, 3), 4,
+                                  part, cuda);
+  differing += TimeDecodeVariants("1 x 3000", small, {{3000, 1}}, 28, part, cuda);
+  differing += TimeDecodeVariants("1 x 32768", small, {{32768, 1}}, 6, part, cuda);
+  differing +=
+      TimeDecodeVariants("64 x 1..1000", wide, UniformSequences(64, 1, 1000, 4), 12, part, cuda);
+  return differing;
+}
+
 }  // namespace
 }  // namespace vexact
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
+  const std::string part = argc > 2 ? argv[2] : "";
   cudaStream_t stream = nullptr;
   vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
-  const int64_t differing = what == "time" ? 0 : vexact::CheckAll(stream);
-  if (what != "check") vexact::TimeAll(stream);
+  int64_t differing = 0;
+  if (what == "decode") {
+    differing = vexact::CheckAllVariants(part, stream) + vexact::TimeDecode(part, stream);
+  } else {
+    if (what != "time") differing = vexact::CheckAll(stream);
+    if (what != "check") vexact::TimeAll(stream);
+  }
   return differing == 0 ? 0 : 1;
 }
