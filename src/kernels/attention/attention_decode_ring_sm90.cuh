@@ -77,13 +77,13 @@ __device__ __forceinline__ void NoteTime(const RingOptions& options, int index) 
   options.times[blockIdx.x * 8 + index] = now;
 }
 
-// Box {64 columns, 16 positions, runs of columns, 1 block} of the pool's tensor map.
+// A box of the pool's tensor map {64 columns, rows of a block, runs of 64 columns, blocks}.
 __device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int32_t row,
-                                        int32_t block, uint32_t barrier) {
+                                        int32_t run, int32_t block, uint32_t barrier) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
       "[%1, {%2, %3, %4, %5}], [%6];" ::"r"(shared),
-      "l"(map), "r"(0), "r"(row), "r"(0), "r"(block), "r"(barrier)
+      "l"(map), "r"(0), "r"(row), "r"(run), "r"(block), "r"(barrier)
       : "memory");
 }
 // An arrival of this thread once its cp.async copies so far have landed.
@@ -179,7 +179,7 @@ class RingProducer {
     const auto head = part * static_cast<int32_t>(p_.kv.num_kv_heads) + cursor_.kv_head();
     const int32_t slot = position & ((1 << p_.block_shift) - 1);
     CopyBox(SharedAddress(shared_->ring[place.stage][Lane()]), map_,
-            (head << p_.block_shift) + slot, block, full);
+            (head << p_.block_shift) + slot, 0, block, full);
   }
   // All lanes a chunk.
   __device__ __forceinline__ void CopyPieces(const RingPlace<kStages>& place, int part, int begin,

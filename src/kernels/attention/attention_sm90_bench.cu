@@ -18,6 +18,7 @@
 
 #include "kernels/attention/attention_decode_ring_sm90.cuh"
 #include "kernels/attention/attention_kernel_sm90.cuh"
+#include "kernels/attention/attention_prefill_wgmma_sm90.cuh"
 #include "numerics/dot16.h"
 #include "numerics/ex2.h"
 #include "numerics/tree128.h"
@@ -175,7 +176,7 @@ __global__ void __launch_bounds__((sm90::kAttentionWarps + 1) * 32, kBlocksPerSm
 }
 
 // A layer's pool as RingChunk reads it: {64 columns, rows of a block, runs of columns, blocks}.
-CUtensorMap MapOfPool(const PagedKv& kv) {
+CUtensorMap MapOfPool(const PagedKv& kv, uint32_t runs_of_box) {
   static PFN_cuTensorMapEncodeTiled_v12000 encode = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult found;
@@ -188,7 +189,7 @@ CUtensorMap MapOfPool(const PagedKv& kv) {
                            static_cast<uint64_t>(kv.num_blocks)};
   const uint64_t strides[] = {static_cast<uint64_t>(kv.head_dim * 2), 128,
                               static_cast<uint64_t>(kv.block_stride * 2)};
-  const uint32_t box[] = {64, sm90::kChunk, static_cast<uint32_t>(runs), 1};
+  const uint32_t box[] = {64, sm90::kChunk, runs_of_box, 1};
   const uint32_t steps[] = {1, 1, 1, 1};
   CUtensorMap map;
   const CUresult result =
@@ -207,7 +208,8 @@ void LaunchRing(const AttentionArgs& args, const sm90::RingOptions& options, Str
   sm90::AllowSharedBytes(kernel, kBytes);
   sm90::LaunchDependent(kernel, static_cast<unsigned>(sm90::NumSms() * kBlocksPerSm),
                         (sm90::kAttentionWarps + 1) * 32, kBytes, stream,
-                        sm90::ParametersOf<kHeadDim>(args), MapOfPool(args.kv), options);
+                        sm90::ParametersOf<kHeadDim>(args), MapOfPool(args.kv, kHeadDim / 64),
+                        options);
 }
 template <int kHeadDim>
 void LaunchBoth(const AttentionArgs& args, const sm90::RingOptions&, Stream& stream) {
@@ -230,6 +232,32 @@ void LaunchPrefill(const AttentionArgs& args, Stream& stream) {
   sm90::LaunchDependent(kernel, static_cast<unsigned>(sm90::NumSms()), sm90::kAttentionWarps * 32,
                         kBytes, stream, sm90::ParametersOf<kHeadDim>(args));
 }
+
+__global__ void __launch_bounds__(sm90::kPrefillThreads, 1)
+    WgmmaKernel(const __grid_constant__ sm90::AttentionParameters p,
+                const __grid_constant__ CUtensorMap map, uint32_t leading, uint32_t stride) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  sm90::RunWgmmaPrefill(p, &map, leading, stride,
+                        reinterpret_cast<sm90::WgmmaPrefillShared*>(shared));
+}
+template <uint32_t kLeading, uint32_t kStride>
+void LaunchWgmma(const AttentionArgs& args, Stream& stream) {
+  constexpr size_t kBytes = sizeof(sm90::WgmmaPrefillShared);
+  sm90::AllowSharedBytes(WgmmaKernel, kBytes);
+  sm90::LaunchDependent(WgmmaKernel, static_cast<unsigned>(sm90::NumSms()), sm90::kPrefillThreads,
+                        kBytes, stream, sm90::ParametersOf<128>(args), MapOfPool(args.kv, 1),
+                        kLeading, kStride);
+}
+struct PrefillVariant {
+  const char* name;
+  void (*launch)(const AttentionArgs&, Stream&);
+};
+// Which of a descriptor's two distances is which, for values: the check decides.
+constexpr PrefillVariant kPrefillVariants[] = {
+    {"mma.sync", LaunchPrefill<128>},
+    {"wgmma, runs leading", LaunchWgmma<sm90::WgmmaPrefillShared::kHalfBytes, 1024>},
+    {"wgmma, runs striding", LaunchWgmma<1024, sm90::WgmmaPrefillShared::kHalfBytes>},
+};
 
 struct Variant {
   const char* name;
@@ -336,6 +364,19 @@ class Problem {
     LaunchPrefill<kHeadDim>(Args(0), stream_);
     variant.launch(Args(0), {variant.early, nullptr, variant.copies_alone}, stream_);
     return Words();
+  }
+  std::vector<uint16_t> PrefillAnswer(const PrefillVariant& variant) {
+    Launch(FillWords, 1024, 256, 0, stream_, y_.as<bf16>(), static_cast<int64_t>(Elements()),
+           bf16{0x7fff});
+    Plan();
+    variant.launch(Args(0), stream_);
+    LaunchDecode<128>(Args(0), {}, stream_);
+    return Words();
+  }
+  double PrefillMicroseconds(const PrefillVariant& variant) {
+    Plan();
+    return Median([&](int64_t layer) { variant.launch(Args(layer), stream_); }) /
+           static_cast<double>(layers_);
   }
   // Layer after layer, as Microseconds has left them: the last one's words.
   std::vector<uint16_t> LastWords() { return Words(); }
@@ -695,6 +736,52 @@ int64_t TimeDecode(const std::string& part, cudaStream_t cuda) {
   return differing;
 }
 
+int64_t CheckPrefill(cudaStream_t cuda) {
+  int64_t all = 0;
+  for (const int64_t group : {1, 2, 3, 8, 16}) {
+    for (const int64_t block_size : {16, 64}) {
+      Problem problem({2 * group, 2, 128}, EdgeSequences(), block_size, 1, false, cuda);
+      const auto plain = problem.PlainAnswer(kAttentionSegment);
+      for (const PrefillVariant& variant : kPrefillVariants) {
+        int64_t differing = CountDiffering(problem.PrefillAnswer(variant), plain);
+        differing += CountDiffering(problem.PrefillAnswer(variant), plain);
+        std::printf("prefill: group %2d blocks of %d: %-22s %lld words differ\n",
+                    static_cast<int>(group), static_cast<int>(block_size), variant.name,
+                    static_cast<long long>(differing));
+        std::fflush(stdout);
+        all += differing;
+      }
+    }
+  }
+  return all;
+}
+int64_t TimePrefill(cudaStream_t cuda) {
+  int64_t all = 0;
+  for (const Shape& shape : {Shape{16, 8, 128}, Shape{32, 4, 128}}) {
+    for (const Sequence& sequence : {Sequence{512, 512}, Sequence{2048, 2048}, Sequence{8192, 8192},
+                                     Sequence{8192, 2048}, Sequence{32768, 32768}}) {
+      if (shape.heads == 32 && sequence.tokens == 32768) continue;
+      Problem problem(shape, {sequence}, 16, sequence.tokens > 8192 ? 1 : 4, false, cuda);
+      std::vector<uint16_t> wanted;
+      for (const PrefillVariant& variant : kPrefillVariants) {
+        const auto words = problem.PrefillAnswer(variant);
+        if (wanted.empty()) wanted = words;
+        const int64_t differing = CountDiffering(words, wanted);
+        all += differing;
+        const double us = problem.PrefillMicroseconds(variant);
+        std::printf(
+            "prefill of %5d to %5d, heads %d/%d: %-22s %9.2f us %4.0f TFLOP/s, %lld words "
+            "differ\n",
+            static_cast<int>(sequence.tokens), static_cast<int>(sequence.context),
+            static_cast<int>(shape.heads), static_cast<int>(shape.kv_heads), variant.name, us,
+            problem.Flop() / us * 1e-6, static_cast<long long>(differing));
+        std::fflush(stdout);
+      }
+    }
+  }
+  return all;
+}
+
 }  // namespace
 }  // namespace vexact
 
@@ -706,6 +793,8 @@ int main(int argc, char** argv) {
   int64_t differing = 0;
   if (what == "decode") {
     differing = vexact::CheckAllVariants(part, stream) + vexact::TimeDecode(part, stream);
+  } else if (what == "prefill") {
+    differing = vexact::CheckPrefill(stream) + vexact::TimePrefill(stream);
   } else {
     if (what != "time") differing = vexact::CheckAll(stream);
     if (what != "check") vexact::TimeAll(stream);
