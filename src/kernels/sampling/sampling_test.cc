@@ -230,6 +230,7 @@ TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
   std::vector<SampleRow> rows(kRows);
   for (int32_t r = 0; r < kRows; ++r) {
     rows[r].row = r;
+    rows[r].slot = r;
     rows[r].inverse_temperature = 0.5f + 0.25f * static_cast<float>(r);
     rows[r].top_k = r % 3 == 0 ? 0 : 10 * r;
     if (r % 2 == 0) rows[r].top_p = 0xd0000000;
