@@ -19,18 +19,21 @@ inline constexpr int kTileChunks = kAttentionTile / kChunk;  // 8
 inline constexpr int kWarpRows = 16;
 inline constexpr int kSegmentTiles = kAttentionSegment / kAttentionTile;
 
-// K or V of 16 positions in shared memory: [16][kHeadDim], the 16-byte pieces of a row permuted so
-// that 8 rows' pieces of one column lie in different banks.
+// K or V of 16 positions in shared memory, as a tensor map writes them: runs of up to 64 columns
+// one after the other, each [16][columns], the 16-byte pieces of a row permuted so that 8 rows'
+// pieces of one column lie in different banks.
 template <int kHeadDim>
 struct KvChunk {
-  static constexpr int kPieces = kHeadDim / 8;  // of a row
+  static constexpr int kRunColumns = kHeadDim < 64 ? kHeadDim : 64;
+  static constexpr int kRuns = kHeadDim / kRunColumns;
+  static constexpr int kRunPieces = kRunColumns / 8;  // of a row
   static constexpr int kBytes = kChunk * kHeadDim * 2;
 
-  // Byte offset of a piece.
+  // Byte offset of a piece; linear (xor) in the bits of row and piece.
   __device__ static uint32_t Offset(int row, int piece) {
-    constexpr int kCycle = kPieces < 8 ? kPieces : 8;
-    const int permuted = piece ^ (row / (8 / kCycle) % kCycle);
-    return static_cast<uint32_t>((row * kPieces + permuted) * 16);
+    const int permuted = piece % kRunPieces ^ (row / (8 / kRunPieces) % kRunPieces);
+    return static_cast<uint32_t>(((piece / kRunPieces * kChunk + row) * kRunPieces + permuted) *
+                                 16);
   }
 };
 
