@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/attention/attention_kernel_sm90.cuh"
 #include "kernels/attention/attention_problem_sm90.cuh"
 
 namespace vexact {
@@ -18,6 +19,13 @@ using Sequences = std::vector<AttentionSequence>;
 
 constexpr double kBytesPerSecond = 4.8e12;
 constexpr double kFlopPerSecond = 790e12;
+
+// Scores a tile ahead in decode, turns in prefill: until they have been measured.
+void LaunchCandidate(const AttentionArgs& args, Stream& stream) {
+  if (args.kv.head_dim == 128) return sm90::LaunchAttention<128, true, true>(args, stream);
+  if (args.kv.head_dim == 64) return sm90::LaunchAttention<64, true, true>(args, stream);
+  AttentionSm90(args, stream);
+}
 
 int64_t CountDiffering(const std::vector<uint16_t>& a, const std::vector<uint16_t>& b) {
   int64_t count = 0;
@@ -41,15 +49,16 @@ Sequences EdgeSequences(bool prefill, int64_t group) {
   return sequences;
 }
 
-int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, cudaStream_t cuda) {
+int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size,
+                          AttentionLauncher attention, cudaStream_t cuda) {
   int64_t all = 0;
   for (const bool with_prefill : {true, false}) {
     AttentionProblem problem({2 * group, 2, head_dim}, EdgeSequences(with_prefill, group),
                              block_size, 1, false, cuda);
     const auto plain = problem.PlainAnswer();
-    const int64_t first = CountDiffering(problem.Answer(), plain);
-    const int64_t again = CountDiffering(problem.Answer(), plain);  // counters were set back
-    const int64_t late = CountDiffering(problem.LateAnswer(), plain);
+    const int64_t first = CountDiffering(problem.Answer(attention), plain);
+    const int64_t again = CountDiffering(problem.Answer(attention), plain);  // counters are back
+    const int64_t late = CountDiffering(problem.LateAnswer(attention), plain);
     std::printf("head_dim %3d group %2d blocks of %d, %s: %zu words, %lld %lld %lld differ\n",
                 static_cast<int>(head_dim), static_cast<int>(group), static_cast<int>(block_size),
                 with_prefill ? "mixed " : "decode", plain.size(), static_cast<long long>(first),
@@ -62,9 +71,10 @@ int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, c
 
 // The last rows of a prefill, again as decode rows: alone (cut into segments), and many at once
 // (whole).
-int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
+int64_t CheckSchedules(const AttentionShape& shape, int64_t context, AttentionLauncher attention,
+                       cudaStream_t cuda) {
   AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, cuda);
-  const auto wanted = prefill.Answer();
+  const auto wanted = prefill.Answer(attention);
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
@@ -72,7 +82,7 @@ int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_
     if (copies * context > 1100000) continue;
     AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, cuda);
     decode.SetQueries(prefill.Query(context - 1));
-    const auto y = decode.Answer();
+    const auto y = decode.Answer(attention);
     const uint16_t* last = wanted.data() + wanted.size() - columns;
     for (size_t i = 0; i < y.size(); ++i) differing += y[i] != last[i % columns];
     words += static_cast<int64_t>(y.size());
@@ -84,21 +94,21 @@ int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_
   return differing;
 }
 
-int64_t CheckAll(cudaStream_t cuda) {
+int64_t CheckAll(AttentionLauncher attention, cudaStream_t cuda) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
     for (const int64_t block_size : {16, 32, 64}) {
-      differing += CheckAgainstPlain(64, group, block_size, cuda);
-      differing += CheckAgainstPlain(128, group, block_size, cuda);
+      differing += CheckAgainstPlain(64, group, block_size, attention, cuda);
+      differing += CheckAgainstPlain(128, group, block_size, attention, cuda);
     }
   }
   for (const int64_t block_size : {16, 64}) {
-    differing += CheckAgainstPlain(16, 3, block_size, cuda);
-    differing += CheckAgainstPlain(32, 7, block_size, cuda);
+    differing += CheckAgainstPlain(16, 3, block_size, attention, cuda);
+    differing += CheckAgainstPlain(32, 7, block_size, attention, cuda);
   }
   for (const int64_t context : {500, 1000, 3000, 8192}) {
-    differing += CheckSchedules({16, 8, 128}, context, cuda);
-    differing += CheckSchedules({32, 4, 128}, context, cuda);
+    differing += CheckSchedules({16, 8, 128}, context, attention, cuda);
+    differing += CheckSchedules({32, 4, 128}, context, attention, cuda);
   }
   std::printf("check: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
@@ -115,9 +125,9 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
 }
 
 void TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                 int64_t layers, cudaStream_t cuda) {
+                 int64_t layers, AttentionLauncher attention, cudaStream_t cuda) {
   AttentionProblem problem(shape, std::move(sequences), 16, layers, false, cuda);
-  const double us = problem.Microseconds();
+  const double us = problem.Microseconds(attention);
   Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
              " of " + std::to_string(shape.head_dim),
          problem, us);
@@ -132,28 +142,28 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
   return sequences;
 }
 
-void TimeAll(cudaStream_t cuda) {
+void TimeAll(AttentionLauncher attention, cudaStream_t cuda) {
   const AttentionShape shapes[] = {{16, 8, 128}, {32, 4, 128}, {9, 3, 64}};
   for (const AttentionShape& shape : shapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, cuda);
+                  tokens > 8192 ? 1 : 4, attention, cuda);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, cuda);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, attention, cuda);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, cuda);
+                  count >= 64 ? 4 : 64 * 4 / count, attention, cuda);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, cuda);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, attention, cuda);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 6, cuda);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, cuda);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, cuda);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 6, attention, cuda);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, attention, cuda);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, attention, cuda);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, cuda);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, attention, cuda);
   }
   AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, cuda);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
@@ -166,8 +176,10 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
   cudaStream_t stream = nullptr;
   vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
+  const auto attention = argc > 2 ? vexact::LaunchCandidate
+                                  : static_cast<vexact::AttentionLauncher>(vexact::AttentionSm90);
   int64_t differing = 0;
-  if (what != "time") differing = vexact::CheckAll(stream);
-  if (what != "check") vexact::TimeAll(stream);
+  if (what != "time") differing = vexact::CheckAll(attention, stream);
+  if (what != "check") vexact::TimeAll(attention, stream);
   return differing == 0 ? 0 : 1;
 }
