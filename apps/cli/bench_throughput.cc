@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/session.h"
+#include "cli/step_profile.h"
 #include "common/flags.h"
 #include "common/float_text.h"
 #include "common/progress.h"
@@ -30,6 +31,9 @@ struct BenchFlags {
   std::string trace;
   std::string json;
   int32_t warmup_requests = 2;
+  std::string profile;
+  int64_t profile_delay_iterations = 0;
+  int64_t profile_max_iterations = 0;  // 0: all
 };
 
 // What one run of requests measured. Seconds are since the first was submitted.
@@ -39,6 +43,9 @@ struct Measurement {
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
   double wall_s = 0.0;
+  int64_t num_steps = 0;
+  double host_ms = 0.0;             // of all steps (StepStats)
+  double idle_ms = 0.0;             // likewise
   std::vector<double> latencies_s;  // of the requests that were answered, ascending
   std::string first_error;
 
@@ -64,6 +71,7 @@ class ThroughputRun {
   Measurement Measure(std::vector<Request> requests, bool show_progress,
                       InterruptSignals& interrupts) {
     const auto total = static_cast<int64_t>(requests.size());
+    const EngineStats before = front_.Stats();
     start_ = Clock::now();
     measured_.num_requests = total;
     std::vector<RequestId> ids;
@@ -79,6 +87,10 @@ class ThroughputRun {
     }
     Wait(total, ids, show_progress, interrupts);
     measured_.wall_s = SecondsSinceStart();
+    const EngineStats after = front_.Stats();
+    measured_.num_steps = after.num_steps - before.num_steps;
+    measured_.host_ms = after.host_ms - before.host_ms;
+    measured_.idle_ms = after.idle_ms - before.idle_ms;
     std::sort(measured_.latencies_s.begin(), measured_.latencies_s.end());
     return std::move(measured_);
   }
@@ -152,6 +164,7 @@ struct Figure {
 };
 
 std::vector<Figure> FiguresOf(const Measurement& run) {
+  const auto steps = static_cast<double>(std::max<int64_t>(run.num_steps, 1));
   const auto rate = [&run](int64_t count) {
     return run.wall_s > 0 ? static_cast<double>(count) / run.wall_s : 0.0;
   };
@@ -167,6 +180,9 @@ std::vector<Figure> FiguresOf(const Measurement& run) {
       {"average_latency_s", "average latency (s)", run.Average()},
       {"p50_latency_s", "P50 latency (s)", run.Percentile(0.50)},
       {"p95_latency_s", "P95 latency (s)", run.Percentile(0.95)},
+      {"num_steps", "steps", static_cast<double>(run.num_steps)},
+      {"host_us_per_step", "host time/step (us)", run.host_ms * 1e3 / steps},
+      {"idle_percent", "device idle (%)", run.wall_s > 0 ? run.idle_ms * 0.1 / run.wall_s : 0.0},
   };
 }
 
@@ -202,10 +218,25 @@ Result<std::vector<Request>> MakeRequests(const BenchFlags& flags, int32_t vocab
   return RandomRequests(lengths, vocab_size, flags.engine.config.seed);
 }
 
+// None is asked for, or one that hears of every step of `engine`.
+Result<std::unique_ptr<StepProfile>> StartProfile(const BenchFlags& flags, EngineFlags& engine) {
+  if (flags.profile.empty()) return std::unique_ptr<StepProfile>();
+  VX_ASSIGN_OR_RETURN(auto profile,
+                      StepProfile::Start(flags.profile, flags.profile_delay_iterations,
+                                         flags.profile_max_iterations));
+  engine.config.on_step = [profile = profile.get()](const StepStats& stats) {
+    profile->NoteStep(stats);
+  };
+  return profile;
+}
+
 int Run(const BenchFlags& flags) {
   InterruptSignals interrupts;
   int exit_status = kExitSuccess;
-  const auto session = Session::Open(flags.engine, /*quiet=*/false, interrupts, exit_status);
+  EngineFlags engine = flags.engine;
+  const auto profile = StartProfile(flags, engine);  // outlives the session
+  if (!profile.ok()) return Fail(profile.error());
+  const auto session = Session::Open(engine, /*quiet=*/false, interrupts, exit_status);
   if (session == nullptr) return exit_status;
   const int32_t vocab_size = session->model_config().vocab_size;
   auto requests = MakeRequests(flags, vocab_size);
@@ -216,10 +247,12 @@ int Run(const BenchFlags& flags) {
         .Measure(RandomRequests(lengths, vocab_size, ~flags.engine.config.seed), false, interrupts);
     session->front().ResetPrefixCache();
   }
+  if (*profile) (*profile)->Begin();
   const Measurement run =
       ThroughputRun(session->front()).Measure(std::move(requests).value(), true, interrupts);
   if (!run.first_error.empty()) fmt::print(stderr, "vexact: {}\n", run.first_error);
-  for (const Status& status : {Report(run, flags.json), session->Close()}) {
+  const Status profiled = *profile ? (*profile)->Write() : Status();
+  for (const Status& status : {Report(run, flags.json), profiled, session->Close()}) {
     if (!status.ok()) return Fail(status.error());
   }
   return run.num_failed == 0 ? kExitSuccess : kExitFailure;
@@ -234,6 +267,17 @@ void AddCount(CLI::App& app, const std::string& name, T& target, T least, const 
     return {};
   };
   AddTextFlag(app, name, set, help)->type_name("INT");
+}
+
+void AddProfileFlags(CLI::App& app, BenchFlags& flags) {
+  CLI::Option* const profile =
+      app.add_option("--profile", flags.profile,
+                     "write steps and the GPU's kernels as a Chrome trace to this file (CUPTI)");
+  profile->type_name("FILE.json");
+  AddCount<int64_t>(app, "--profile-delay-iterations", flags.profile_delay_iterations, 0,
+                    "steps before the profile begins [0]");
+  AddCount<int64_t>(app, "--profile-max-iterations", flags.profile_max_iterations, 1,
+                    "steps of the profile at most [all]");
 }
 
 }  // namespace
@@ -267,6 +311,7 @@ void AddBench(CLI::App& app, Command& chosen) {
                     "requests before the clock starts [2]");
   command->add_option("--json", flags->json, "also write the figures to this file")
       ->type_name("FILE");
+  AddProfileFlags(*command, *flags);
   AddEngineFlags(*command, flags->engine);
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }

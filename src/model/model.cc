@@ -134,7 +134,15 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
                        .slots = inputs.pending_slots,
                        .newest = inputs.newest_tokens},
                       stream);
+  const Rows<bf16> normed = workspace.Normed(inputs.num_tokens);
+  backend_->RmsNorm({.x = hidden,
+                     .weight = layers_.front().input_norm.data(),
+                     .group = config_.hidden_size,
+                     .eps = config_.rms_norm_eps,
+                     .y = normed},
+                    stream);
   for (size_t i = 0; i < layers_.size(); ++i) {
+    const bool is_last = i + 1 == layers_.size();
     const DecoderStep step = {.config = config_,
                               .backend = *backend_,
                               .rope = rope_,
@@ -142,6 +150,8 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
                               .inputs = inputs,
                               .kv = LayerKv(pool, static_cast<int64_t>(i)),
                               .hidden = hidden,
+                              .next_norm = is_last ? final_norm_ : layers_[i + 1].input_norm,
+                              .next_normed = is_last ? hidden : normed,
                               .stream = stream};
     family_->run_layer(layers_[i], step);
   }
@@ -150,14 +160,7 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
 void Model::Logits(Rows<const bf16> hidden, const Workspace& workspace, Rows<float> logits,
                    Stream& stream) const {
   VX_CHECK(hidden.rows <= workspace.max_logit_rows() && logits.rows == hidden.rows);
-  const Rows<bf16> normed = workspace.FinalNormed(hidden.rows);
-  backend_->RmsNorm({.x = hidden,
-                     .weight = final_norm_.data(),
-                     .group = config_.hidden_size,
-                     .eps = config_.rms_norm_eps,
-                     .y = normed},
-                    stream);
-  backend_->Linear({.x = normed, .weight = &lm_head_, .y_fp32 = logits}, stream);
+  backend_->Linear({.x = hidden, .weight = &lm_head_, .y_fp32 = logits}, stream);
 }
 
 }  // namespace vexact

@@ -11,13 +11,14 @@
 #include "engine/engine.h"
 #include "engine/load_model.h"
 #include "support/backends.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 
 namespace vexact {
 namespace {
 
 nlohmann::json Goldens() {
-  std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/golden/hf.json");
+  std::ifstream file(SourceDir() + "/tests/data/golden/hf.json");
   return nlohmann::json::parse(file);
 }
 
@@ -113,7 +114,7 @@ class TinyModels : public testing::TestWithParam<const char*> {};
 TEST_P(TinyModels, AreAsNearToHfFp32AsHfBf16Is) {
   const std::string name = GetParam();
   const nlohmann::json golden = Goldens()["models"][name];
-  ExpectAsNearAsHfBf16(name, golden, OursOver(golden, VEXACT_SOURCE_DIR "/models/" + name));
+  ExpectAsNearAsHfBf16(name, golden, OursOver(golden, SourceDir() + "/models/" + name));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TinyModels,

@@ -1,4 +1,4 @@
-// GMAC/s of one core: BM_Attention/<target>/<model>/<sequences>x<context>/<new tokens a sequence>.
+// GMAC/s: BM_Attention/<target>/<model>/<sequences>x<context>/<new tokens a sequence>/<threads>.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -40,8 +40,9 @@ double CountMacs(const Model& model, const Load& load) {
   return positions * static_cast<double>(load.sequences * model.heads * model.head_dim * 2);
 }
 
-void RunAttention(benchmark::State& state, CpuTarget target, const Model& model, const Load& load) {
-  ThreadPool pool(1);
+void RunAttention(benchmark::State& state, CpuTarget target, const Model& model, const Load& load,
+                  int threads) {
+  ThreadPool pool(threads);
   Stream stream{&pool};
   const int64_t block_size = 16;
   const int64_t blocks = (load.context + block_size - 1) / block_size;
@@ -78,12 +79,15 @@ void RunAttention(benchmark::State& state, CpuTarget target, const Model& model,
   for (const CpuTarget target : SupportedCpuTargets()) {
     for (const Model& model : kModels) {
       for (const Load& load : kLoads) {
-        const std::string name = "BM_Attention/" + std::string(CpuTargetName(target)) + "/" +
-                                 model.name + "/" + std::to_string(load.sequences) + "x" +
-                                 std::to_string(load.context) + "/" + std::to_string(load.tokens);
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          RunAttention(state, target, model, load);
-        });
+        for (const int threads : {1, 2}) {
+          const std::string name = "BM_Attention/" + std::string(CpuTargetName(target)) + "/" +
+                                   model.name + "/" + std::to_string(load.sequences) + "x" +
+                                   std::to_string(load.context) + "/" +
+                                   std::to_string(load.tokens) + "/" + std::to_string(threads);
+          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+            RunAttention(state, target, model, load, threads);
+          })->UseRealTime();
+        }
       }
     }
   }

@@ -148,9 +148,8 @@ __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const
   }
 }
 
-// The consumer warps on a run of decode work. kAhead (candidate): the next tile's scores are
-// computed beside a tile's values, all fragments in registers before they are multiplied.
-template <int kHeadDim, bool kAhead>
+// The consumer warps on a run of decode work.
+template <int kHeadDim>
 class DecodeConsumer {
  public:
   using Shared = DecodeShared<kHeadDim>;
@@ -205,18 +204,8 @@ class DecodeConsumer {
       fold[i].Clear();
       state[i].Clear();
     }
-    uint32_t q[kPasses][kHeadDim / 16][2];
-    float s[kPasses][4];
-    if constexpr (kAhead) {
-      ReadQueries<kPasses>(q);
-      StartScores<kPasses>(cursor_.tile() * kAttentionTile, q, s);
-    }
     for (int32_t tile = cursor_.tile(); tile < tile_end; ++tile) {
-      if constexpr (kAhead) {
-        RunTileAhead<kPasses>(tile, tile + 1 < tile_end, q, position, s, state);
-      } else {
-        RunTile<kPasses>(tile, position, state);
-      }
+      RunTile<kPasses>(tile, position, state);
       cursor_.Advance();
       if (tile + 1 < tile_end && (tile + 1) % kSegmentTiles != 0) continue;
 #pragma unroll
@@ -319,137 +308,6 @@ class DecodeConsumer {
       if (Lane() < 4) {
         *reinterpret_cast<float2*>(&shared_->largest[WarpIndex()][FirstRow(i)]) = {largest[i][0],
                                                                                    largest[i][1]};
-      }
-    }
-  }
-
-  using KeyFragments = uint32_t[kHeadDim / 16][4];
-  using ValueFragments = uint32_t[kTileChunks][4];
-
-  // A score that is not there is 0.
-  __device__ __forceinline__ void LoadKeys(int32_t start, const unsigned char* stage,
-                                           KeyFragments& keys) const {
-    using Chunk = KvChunk<kHeadDim>;
-    const uint32_t own = SharedAddress(stage) + WarpIndex() * Chunk::kBytes;
-    const uint32_t offset = Chunk::Offset(Lane() % 16, Lane() / 16);
-    const bool there = start + WarpIndex() * kChunk < s_.context;
-#pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k) {
-      if (there) {
-        LoadMatrices(keys[k], own + (offset ^ Chunk::Offset(0, 2 * k)));
-      } else {
-        keys[k][0] = keys[k][1] = keys[k][2] = keys[k][3] = 0;
-      }
-    }
-  }
-  // Chunks that are not there are zeros: they change nothing.
-  __device__ __forceinline__ void LoadValues(int32_t start, const unsigned char* stage,
-                                             ValueFragments& values) const {
-    using Chunk = KvChunk<kHeadDim>;
-    const uint32_t own = SharedAddress(stage) + Chunk::Offset(Lane() / 16 * 8 + Lane() % 8,
-                                                              2 * WarpIndex() + Lane() / 8 % 2);
-    const int32_t seen_by_all = s_.context - s_.tokens + 1 - start;
-    const bool works = WarpIndex() < kHeadDim / 16;
-    if (works && seen_by_all >= kAttentionTile) {
-#pragma unroll
-      for (int k = 0; k < kTileChunks; ++k) {
-        LoadMatricesTransposed(values[k], own + k * Chunk::kBytes);
-      }
-      return;
-    }
-    const int32_t chunks = works ? (s_.context - start + kChunk - 1) / kChunk : 0;
-#pragma unroll
-    for (int k = 0; k < kTileChunks; ++k) {
-      values[k][0] = values[k][1] = values[k][2] = values[k][3] = 0;
-      if (k >= chunks) continue;
-      LoadMatricesTransposed(values[k], own + k * Chunk::kBytes);
-#pragma unroll
-      for (uint32_t& word : values[k]) word = ZeroNotFinite(word);
-    }
-  }
-  template <int kPasses>
-  __device__ __forceinline__ void ReadQueries(uint32_t (&q)[kPasses][kHeadDim / 16][2]) const {
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-#pragma unroll
-      for (int k = 0; k < kHeadDim / 16; ++k) {
-        const bf16* pair = &shared_->q[8 * i + Lane() / 4][16 * k + Lane() % 4 * 2];
-        q[i][k][0] = *reinterpret_cast<const uint32_t*>(pair);
-        q[i][k][1] = *reinterpret_cast<const uint32_t*>(pair + 8);
-      }
-    }
-  }
-  template <int kPasses>
-  __device__ __forceinline__ void StartScores(int32_t start,
-                                              const uint32_t (&q)[kPasses][kHeadDim / 16][2],
-                                              float (&s)[kPasses][4]) {
-    KeyFragments keys;
-    LoadKeys(start, reader_->Await(), keys);
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-      s[i][0] = s[i][1] = s[i][2] = s[i][3] = 0.0f;
-#pragma unroll
-      for (int k = 0; k < kHeadDim / 16; ++k) MmaStep(s[i], keys[k], q[i][k]);
-    }
-    reader_->Release();
-  }
-
-  // s holds the tile's scores, then those of the next one.
-  template <int kPasses>
-  __device__ __forceinline__ void RunTileAhead(int32_t tile, bool has_next,
-                                               const uint32_t (&q)[kPasses][kHeadDim / 16][2],
-                                               const int32_t (&position)[kPasses][2],
-                                               float (&s)[kPasses][4],
-                                               DecodeState (&state)[kPasses]) {
-    const int32_t start = tile * kAttentionTile;
-    const int32_t own = start + WarpIndex() * kChunk + Lane() / 4;  // and own + 8
-    StoreMaxima<kPasses>(own, position, s);
-    MeetConsumers();  // the maxima are there; the last tile's P and sums are no longer read
-    ValueFragments values;
-    LoadValues(start, reader_->Await(), values);
-    float rescale[kPasses][2];
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) Softmax(i, own, position[i], s[i], &state[i], rescale[i]);
-    MeetConsumers();  // P and the sums are there
-    uint32_t p[kPasses][kTileChunks / 2][4];
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-#pragma unroll
-      for (int k = 0; k < kTileChunks; k += 2) {
-        LoadMatrices(p[i][k / 2],
-                     SharedAddress(&shared_->p[8 * i + Lane() % 8][16 * k + Lane() / 8 * 8]));
-      }
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        state[i].o[e] = __fmul_rn(state[i].o[e], rescale[i][e % 2]);
-        s[i][e] = 0.0f;
-      }
-    }
-    if (has_next) {
-      KeyFragments keys;
-      LoadKeys(start + kAttentionTile, reader_->AwaitSecond(), keys);
-      MultiplyTile<kPasses, true>(keys, q, values, p, s, state);
-    } else {
-      MultiplyTile<kPasses, false>({}, q, values, p, s, state);
-    }
-    reader_->Release();
-    if (has_next) reader_->Release();
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) AddSums(i, rescale[i], &state[i]);
-  }
-  // Two chains of steps take turns: each step waits for the one before in its chain.
-  template <int kPasses, bool kNext>
-  static __device__ __forceinline__ void MultiplyTile(
-      const KeyFragments& keys, const uint32_t (&q)[kPasses][kHeadDim / 16][2],
-      const ValueFragments& values, const uint32_t (&p)[kPasses][kTileChunks / 2][4],
-      float (&s)[kPasses][4], DecodeState (&state)[kPasses]) {
-#pragma unroll
-    for (int k = 0; k < kTileChunks; ++k) {
-#pragma unroll
-      for (int i = 0; i < kPasses; ++i) {
-        const uint32_t(&b)[4] = p[i][k / 2];
-        MmaStep(state[i].o, values[k], {b[k % 2 * 2], b[k % 2 * 2 + 1]});
-        if (kNext && k < kHeadDim / 16) MmaStep(s[i], keys[k], q[i][k]);
       }
     }
   }

@@ -32,14 +32,14 @@ struct AttentionShared {
   };
 };
 
-template <int kHeadDim, bool kAhead, bool kTurns>
+template <int kHeadDim>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, int32_t prefill_units,
                                         AttentionShared<kHeadDim>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kHasWidePrefill<kHeadDim>) {
     if (prefill_units > 0) {
-      PrefillConsumer<kHeadDim, kTurns> prefill(p, &shared->prefill, &reader);
+      PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
       for (; ticket < prefill_units; ticket = reader.NextTicket()) {
         prefill.RunUnit(ReadPrefillWork(p, ticket));
@@ -50,12 +50,12 @@ __device__ __forceinline__ void Consume(const AttentionParameters& p, int32_t pr
   }
   const auto runs = static_cast<int32_t>(gridDim.x);
   while (run < runs) {
-    DecodeConsumer<kHeadDim, kAhead>(p, ReadRun(p, run), &shared->decode, &reader).Run();
+    DecodeConsumer<kHeadDim>(p, ReadRun(p, run), &shared->decode, &reader).Run();
     run = prefill_units > 0 ? reader.NextTicket() - prefill_units : runs;
   }
 }
 
-template <int kHeadDim, bool kAhead, bool kTurns>
+template <int kHeadDim>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim, kAhead, kTurns>(p, prefill_units, shared);
+    Consume<kHeadDim>(p, prefill_units, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
@@ -135,7 +135,7 @@ AttentionParameters ParametersOf(const AttentionArgs& args) {
           AttentionScale(kHeadDim)};
 }
 
-template <int kHeadDim, bool kAhead = false, bool kTurns = false>
+template <int kHeadDim>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   const AttentionParameters p = ParametersOf<kHeadDim>(args);
   const auto sms = static_cast<unsigned>(NumSms());
@@ -145,7 +145,7 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
     LaunchDependent(NarrowPrefillKernel<kHeadDim>, sms, kAttentionWarps * 32, kBytes, stream, p);
   }
   constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
-  const auto kernel = AttentionKernel<kHeadDim, kAhead, kTurns>;
+  const auto kernel = AttentionKernel<kHeadDim>;
   AllowSharedBytes(kernel, kBytes);
   LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
 }

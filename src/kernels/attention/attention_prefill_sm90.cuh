@@ -17,18 +17,15 @@ struct PrefillShared {
   alignas(1024) unsigned char q[2][kHeadDim / 64][64 * 128];
 };
 
-// The consumer warps on prefill units. kTurns (candidate): the groups take turns at the tensor
-// cores, values of a tile and scores of the next, while the other one is at its softmax.
-template <int kHeadDim, bool kTurns>
+// The consumer warps on prefill units.
+template <int kHeadDim>
 class PrefillConsumer {
  public:
   using Shared = PrefillShared<kHeadDim>;
 
   __device__ PrefillConsumer(const AttentionParameters& p, Shared* shared,
                              RingReader<kHeadDim>* reader)
-      : p_(p), shared_(shared), reader_(reader) {
-    if (kTurns && Group() == 1) PassTurn();  // group 0 begins
-  }
+      : p_(p), shared_(shared), reader_(reader) {}
 
   __device__ __forceinline__ void RunUnit(const PrefillWork& unit) {
     const int32_t row0 = unit.rows.begin + Group() * 64;
@@ -44,16 +41,12 @@ class PrefillConsumer {
     CopyQueries(unit, row0);
     state_.Clear();
     fold_.Clear();
-    if constexpr (kTurns) {
-      RunTilesInTurns(unit.tiles, tiles, first_position, position0, position1);
-    } else {
-      for (int32_t tile = 0; tile < unit.tiles; ++tile) {
-        const bool unseen = (tile + 1) * kAttentionTile > first_position + 1;
-        RunTile(tile, tile < tiles, unseen, position0, position1);
-        if (tile < tiles && (tile + 1 == tiles || (tile + 1) % kSegmentTiles == 0)) {
-          FoldSegment(tile / kSegmentTiles, position0, position1);
-          state_.Clear();
-        }
+    for (int32_t tile = 0; tile < unit.tiles; ++tile) {
+      const bool unseen = (tile + 1) * kAttentionTile > first_position + 1;
+      RunTile(tile, tile < tiles, unseen, position0, position1);
+      if (tile < tiles && (tile + 1 == tiles || (tile + 1) % kSegmentTiles == 0)) {
+        FoldSegment(tile / kSegmentTiles, position0, position1);
+        state_.Clear();
       }
     }
     if (warp_row < unit.rows.end) {
@@ -97,64 +90,6 @@ class PrefillConsumer {
     MeetGroup();
   }
 
-  static __device__ __forceinline__ void TakeTurn() {
-    asm volatile("bar.sync %0, 256;" ::"r"(4 + Group()) : "memory");
-  }
-  static __device__ __forceinline__ void PassTurn() {
-    asm volatile("bar.arrive %0, 256;" ::"r"(5 - Group()) : "memory");
-  }
-
-  // The block's tiles, of which the group sees `tiles`. Both groups take all_tiles + 1 turns.
-  __device__ __forceinline__ void RunTilesInTurns(int32_t all_tiles, int32_t tiles,
-                                                  int32_t first_position, int32_t position0,
-                                                  int32_t position1) {
-    uint32_t probabilities[kTileChunks][4];
-    for (int32_t tile = 0; tile < tiles; ++tile) {
-      unsigned char* values = tile > 0 ? AwaitValues(tile - 1, first_position) : nullptr;
-      TakeTurn();
-      if (tile > 0) {
-        AddValues(values, probabilities);
-        reader_->Release();
-      }
-      const unsigned char* keys = reader_->Await();
-      float s[16][4] = {};
-      StartScores(keys, s);
-      PassTurn();
-      FinishScores(s);
-      reader_->Release();
-      if (tile > 0 && tile % kSegmentTiles == 0) {
-        FoldSegment(tile / kSegmentTiles - 1, position0, position1);
-        state_.Clear();
-      }
-      const int32_t start = tile * kAttentionTile;
-      state_.Softmax(s, position0 + 1 - start, position1 + 1 - start, p_.scale, probabilities);
-    }
-    if (tiles > 0) {
-      unsigned char* values = AwaitValues(tiles - 1, first_position);
-      TakeTurn();
-      AddValues(values, probabilities);
-      reader_->Release();
-      FoldSegment((tiles - 1) / kSegmentTiles, position0, position1);
-    } else {
-      TakeTurn();
-    }
-    PassTurn();
-    for (int32_t tile = tiles; tile < all_tiles; ++tile) {
-      reader_->Await();
-      reader_->Release();
-      AwaitValues(tile, first_position);
-      TakeTurn();
-      reader_->Release();
-      PassTurn();
-    }
-  }
-  // Where not all rows of the block see all of the tile, both groups come here together.
-  __device__ __forceinline__ unsigned char* AwaitValues(int32_t tile, int32_t first_position) {
-    unsigned char* values = reader_->Await();
-    if ((tile + 1) * kAttentionTile > first_position + 1) ZeroUnseen(values);
-    return values;
-  }
-
   // unseen: not all rows of the block see all of the tile.
   __device__ __forceinline__ void RunTile(int32_t tile, bool seen, bool unseen, int32_t position0,
                                           int32_t position1) {
@@ -163,8 +98,7 @@ class PrefillConsumer {
     const unsigned char* keys = reader_->Await();
     if (seen) {
       float s[16][4] = {};
-      StartScores(keys, s);
-      FinishScores(s);
+      ComputeScores(keys, s);
       reader_->Release();
       state_.Softmax(s, position0 + 1 - start, position1 + 1 - start, p_.scale, probabilities);
     } else {
@@ -176,7 +110,8 @@ class PrefillConsumer {
     reader_->Release();
   }
 
-  __device__ __forceinline__ void StartScores(const unsigned char* keys, float (&s)[16][4]) const {
+  __device__ __forceinline__ void ComputeScores(const unsigned char* keys,
+                                                float (&s)[16][4]) const {
     const uint32_t q = SharedAddress(shared_->q[Group()]);
     const uint32_t k_rows = SharedAddress(keys);
     HoldRegisters(s);
@@ -188,8 +123,6 @@ class PrefillConsumer {
                 WgmmaOperand(k_rows + k / 4 * kHalfBytes + column, 16, 1024), k > 0);
     }
     WgmmaCommit();
-  }
-  static __device__ __forceinline__ void FinishScores(float (&s)[16][4]) {
     WgmmaWait();
     HoldRegisters(s);
   }

@@ -1,5 +1,7 @@
 // What attention's GPU benchmark runs on: sequences in a paged pool, and numerics.md as a plain
 // kernel.
+//
+// budget: the data and its plain answer, for checks and measurements alike.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PROBLEM_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_PROBLEM_SM90_CUH_
 
@@ -12,6 +14,7 @@
 
 #include "base/check.h"
 #include "kernels/attention/attention.h"
+#include "kernels/linear/linear_proof_sm90.h"
 #include "kernels/sm90/arithmetic.cuh"
 #include "kernels/sm90/dependent_launch.cuh"
 #include "numerics/constants.h"
@@ -24,8 +27,6 @@ namespace vexact {
 
 using sm90::CheckCuda;
 using sm90::Launch;
-
-using AttentionLauncher = void (*)(const AttentionArgs&, Stream&);
 
 struct AttentionShape {
   int64_t heads;
@@ -240,9 +241,8 @@ class AttentionProblem {
   }
 
   AttentionArgs Args(int64_t layer) const {
-    const int64_t columns = shape_.heads * shape_.head_dim;
-    AttentionArgs args{Rows<const bf16>(q_.as<bf16>(), rows_, columns),
-                       Rows<bf16>(y_.as<bf16>(), rows_, columns),
+    AttentionArgs args{Rows<const bf16>(q_.as<bf16>(), rows_, Columns()),
+                       Rows<bf16>(y_.as<bf16>(), rows_, Columns()),
                        shape_.heads,
                        kv_,
                        {static_cast<int64_t>(sequences_.size()), query_start_.as<int32_t>(),
@@ -253,14 +253,17 @@ class AttentionProblem {
   }
 
   void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
-  std::vector<uint16_t> Answer(AttentionLauncher attention = AttentionSm90) {
+  void Run() {
     ForgetAnswer();
     Plan();
-    attention(Args(0), stream_);
+    AttentionSm90(Args(0), stream_);
+  }
+  std::vector<uint16_t> Answer() {
+    Run();
     return Words();
   }
   // With the step's own K and V written just ahead of attention, by a kernel that takes its time.
-  std::vector<uint16_t> LateAnswer(AttentionLauncher attention = AttentionSm90) {
+  std::vector<uint16_t> LateAnswer() {
     const AttentionArgs args = Args(0);
     const auto count = static_cast<unsigned>(sequences_.size());
     ForgetAnswer();
@@ -269,7 +272,7 @@ class AttentionProblem {
     sm90::LaunchDependent(FillNewestLate, count, 128, 0, stream_, args.kv, args.sequences,
                           SeedOf(0));
     sm90::LaunchDependent(PassOn, 1, 32, 0, stream_);
-    attention(args, stream_);
+    AttentionSm90(args, stream_);
     return Words();
   }
   std::vector<uint16_t> PlainAnswer() {
@@ -277,32 +280,53 @@ class AttentionProblem {
            128, 0, stream_, Args(0), AttentionScale(shape_.head_dim));
     return Words();
   }
-  // What the last layer that was measured has left.
-  std::vector<uint16_t> LastAnswer() { return Words(); }
 
   // `row` becomes all rows of q.
   void SetQueries(const bf16* row) {
-    const size_t bytes = static_cast<size_t>(shape_.heads * shape_.head_dim) * 2;
+    const size_t bytes = static_cast<size_t>(Columns()) * 2;
     for (int64_t r = 0; r < rows_; ++r) {
       CheckCuda(cudaMemcpyAsync(q_.data() + r * bytes, row, bytes, cudaMemcpyDeviceToDevice,
                                 stream_.cuda));
     }
   }
-  const bf16* Query(int64_t row) const {
-    return q_.as<bf16>() + row * shape_.heads * shape_.head_dim;
+  const bf16* Query(int64_t row) const { return q_.as<bf16>() + row * Columns(); }
+
+  // The queries of a whole prompt, each sequence's at its positions.
+  void SetQueriesOf(const AttentionProblem& prompt) {
+    ForEachSequence([&](int64_t row, int64_t position, int64_t tokens) {
+      CheckCuda(cudaMemcpyAsync(q_.as<bf16>() + row * Columns(), prompt.Query(position),
+                                static_cast<size_t>(tokens * Columns()) * sizeof(bf16),
+                                cudaMemcpyDeviceToDevice, stream_.cuda));
+    });
+  }
+  // Words that are not the whole prompt's at the same positions, counted on the device.
+  unsigned long long CountDifferingFrom(const AttentionProblem& prompt) {
+    const Buffer differing = DeviceBuffer(sizeof(unsigned long long));
+    ForEachSequence([&](int64_t row, int64_t position, int64_t tokens) {
+      const auto rows = [&](const Buffer& y, int64_t first) {
+        return Rows<const bf16>(y.as<bf16>() + first * Columns(), tokens, Columns());
+      };
+      CountDifferences(rows(y_, row), rows(prompt.y_, position), differing.as<unsigned long long>(),
+                       stream_);
+    });
+    unsigned long long count = 0;
+    CheckCuda(cudaStreamSynchronize(stream_.cuda));
+    CheckCuda(cudaMemcpy(&count, differing.data(), sizeof(count), cudaMemcpyDeviceToHost));
+    return count;
   }
 
   // Of one layer, the median of recorded runs over all layers.
-  double Microseconds(AttentionLauncher attention = AttentionSm90) {
+  double Microseconds() {
     Plan();
-    return Median([&](int64_t layer) { attention(Args(layer), stream_); }) /
+    return Median([&](int64_t layer) { AttentionSm90(Args(layer), stream_); }) /
            static_cast<double>(layers_);
   }
   double PlanMicroseconds() {
     return Median([&](int64_t) { Plan(); }) / static_cast<double>(layers_);
   }
 
-  size_t Elements() const { return static_cast<size_t>(rows_ * shape_.heads * shape_.head_dim); }
+  int64_t Columns() const { return shape_.heads * shape_.head_dim; }
+  size_t Elements() const { return static_cast<size_t>(rows_ * Columns()); }
   double KvBytes() const {
     double tokens = 0;
     for (const AttentionSequence& s : sequences_) tokens += static_cast<double>(s.context);
@@ -319,6 +343,15 @@ class AttentionProblem {
   }
 
  private:
+  // visit(first row, position of its query, rows)
+  void ForEachSequence(const std::function<void(int64_t, int64_t, int64_t)>& visit) const {
+    int64_t row = 0;
+    for (const AttentionSequence& s : sequences_) {
+      visit(row, s.context - s.tokens, s.tokens);
+      row += s.tokens;
+    }
+  }
+
   static uint32_t SeedOf(int64_t layer) { return static_cast<uint32_t>(17 * layer + 3); }
   void ForgetAnswer() {
     Launch(FillWords, 1024, 256, 0, stream_, y_.as<bf16>(), static_cast<int64_t>(Elements()),

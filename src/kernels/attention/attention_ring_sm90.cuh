@@ -82,13 +82,6 @@ class RingReader {
     WaitBarrier(SharedAddress(&ring_->full[place_.stage]), place_.round);
     return ring_->stages[place_.stage];
   }
-  // The one after, while that is still in use.
-  __device__ __forceinline__ unsigned char* AwaitSecond() const {
-    RingPlace<Ring::kStages> second = place_;
-    second.Advance();
-    WaitBarrier(SharedAddress(&ring_->full[second.stage]), second.round);
-    return ring_->stages[second.stage];
-  }
   // The warp has read it.
   __device__ __forceinline__ void Release() {
     __syncwarp();

@@ -1,8 +1,9 @@
 // Stands alone on a GPU machine: `check` compares words with a plain device kernel and between
-// schedules; `time` measures prefill and decode.
+// schedules; `words` compares hundreds of millions of words between cuts of the same prompts into
+// chunks and decode rows, on the device; `time` measures prefill and decode.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/attention_sm90_bench [check | time]
+//   build/cuda/attention_sm90_bench [check | words | time]
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -19,13 +20,7 @@ using Sequences = std::vector<AttentionSequence>;
 
 constexpr double kBytesPerSecond = 4.8e12;
 constexpr double kFlopPerSecond = 790e12;
-
-// Scores a tile ahead in decode, turns in prefill: until they have been measured.
-void LaunchCandidate(const AttentionArgs& args, Stream& stream) {
-  if (args.kv.head_dim == 128) return sm90::LaunchAttention<128, true, true>(args, stream);
-  if (args.kv.head_dim == 64) return sm90::LaunchAttention<64, true, true>(args, stream);
-  AttentionSm90(args, stream);
-}
+constexpr AttentionShape kShapes[] = {{16, 8, 128}, {32, 4, 128}, {9, 3, 64}};
 
 int64_t CountDiffering(const std::vector<uint16_t>& a, const std::vector<uint16_t>& b) {
   int64_t count = 0;
@@ -49,16 +44,15 @@ Sequences EdgeSequences(bool prefill, int64_t group) {
   return sequences;
 }
 
-int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size,
-                          AttentionLauncher attention, cudaStream_t cuda) {
+int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, cudaStream_t cuda) {
   int64_t all = 0;
   for (const bool with_prefill : {true, false}) {
     AttentionProblem problem({2 * group, 2, head_dim}, EdgeSequences(with_prefill, group),
                              block_size, 1, false, cuda);
     const auto plain = problem.PlainAnswer();
-    const int64_t first = CountDiffering(problem.Answer(attention), plain);
-    const int64_t again = CountDiffering(problem.Answer(attention), plain);  // counters are back
-    const int64_t late = CountDiffering(problem.LateAnswer(attention), plain);
+    const int64_t first = CountDiffering(problem.Answer(), plain);
+    const int64_t again = CountDiffering(problem.Answer(), plain);  // counters are back
+    const int64_t late = CountDiffering(problem.LateAnswer(), plain);
     std::printf("head_dim %3d group %2d blocks of %d, %s: %zu words, %lld %lld %lld differ\n",
                 static_cast<int>(head_dim), static_cast<int>(group), static_cast<int>(block_size),
                 with_prefill ? "mixed " : "decode", plain.size(), static_cast<long long>(first),
@@ -71,10 +65,9 @@ int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size,
 
 // The last rows of a prefill, again as decode rows: alone (cut into segments), and many at once
 // (whole).
-int64_t CheckSchedules(const AttentionShape& shape, int64_t context, AttentionLauncher attention,
-                       cudaStream_t cuda) {
+int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
   AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, cuda);
-  const auto wanted = prefill.Answer(attention);
+  const auto wanted = prefill.Answer();
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
@@ -82,7 +75,7 @@ int64_t CheckSchedules(const AttentionShape& shape, int64_t context, AttentionLa
     if (copies * context > 1100000) continue;
     AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, cuda);
     decode.SetQueries(prefill.Query(context - 1));
-    const auto y = decode.Answer(attention);
+    const auto y = decode.Answer();
     const uint16_t* last = wanted.data() + wanted.size() - columns;
     for (size_t i = 0; i < y.size(); ++i) differing += y[i] != last[i % columns];
     words += static_cast<int64_t>(y.size());
@@ -94,21 +87,66 @@ int64_t CheckSchedules(const AttentionShape& shape, int64_t context, AttentionLa
   return differing;
 }
 
-int64_t CheckAll(AttentionLauncher attention, cudaStream_t cuda) {
+struct WordCount {
+  int64_t words = 0;
+  int64_t differing = 0;
+};
+
+// A prompt in one prefill, and all of its rows again as chunks of every size, all chunks of a size
+// beside each other in one call. Chunks of one row are decode rows.
+WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
+  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, cuda);
+  prompt.Run();
+  WordCount count;
+  for (const int64_t chunk : {1, 2, 3, 16, 17, 64, 100, 128, 129, 256, 500, 1000}) {
+    Sequences sequences;
+    for (int64_t first = 0; first < context; first += chunk) {
+      const int64_t tokens = std::min(chunk, context - first);
+      sequences.push_back({first + tokens, tokens});
+    }
+    AttentionProblem cut(shape, sequences, 64, 1, true, cuda);
+    cut.SetQueriesOf(prompt);
+    cut.Run();
+    count.words += static_cast<int64_t>(cut.Elements());
+    count.differing += static_cast<int64_t>(cut.CountDifferingFrom(prompt));
+  }
+  std::printf("cuts: heads %lld/%lld of %lld, prompt of %lld: %lld words, %lld differ\n",
+              static_cast<long long>(shape.heads), static_cast<long long>(shape.kv_heads),
+              static_cast<long long>(shape.head_dim), static_cast<long long>(context),
+              static_cast<long long>(count.words), static_cast<long long>(count.differing));
+  std::fflush(stdout);
+  return count;
+}
+
+int64_t CompareAllCuts(cudaStream_t cuda) {
+  WordCount all;
+  for (const int64_t context : {300, 2048, 3000}) {
+    for (const AttentionShape& shape : kShapes) {
+      const WordCount count = CompareCuts(shape, context, cuda);
+      all.words += count.words;
+      all.differing += count.differing;
+    }
+  }
+  std::printf("words: %lld words compared, %lld differ\n", static_cast<long long>(all.words),
+              static_cast<long long>(all.differing));
+  return all.differing;
+}
+
+int64_t CheckAll(cudaStream_t cuda) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
     for (const int64_t block_size : {16, 32, 64}) {
-      differing += CheckAgainstPlain(64, group, block_size, attention, cuda);
-      differing += CheckAgainstPlain(128, group, block_size, attention, cuda);
+      differing += CheckAgainstPlain(64, group, block_size, cuda);
+      differing += CheckAgainstPlain(128, group, block_size, cuda);
     }
   }
   for (const int64_t block_size : {16, 64}) {
-    differing += CheckAgainstPlain(16, 3, block_size, attention, cuda);
-    differing += CheckAgainstPlain(32, 7, block_size, attention, cuda);
+    differing += CheckAgainstPlain(16, 3, block_size, cuda);
+    differing += CheckAgainstPlain(32, 7, block_size, cuda);
   }
   for (const int64_t context : {500, 1000, 3000, 8192}) {
-    differing += CheckSchedules({16, 8, 128}, context, attention, cuda);
-    differing += CheckSchedules({32, 4, 128}, context, attention, cuda);
+    differing += CheckSchedules({16, 8, 128}, context, cuda);
+    differing += CheckSchedules({32, 4, 128}, context, cuda);
   }
   std::printf("check: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
@@ -125,9 +163,9 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
 }
 
 void TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                 int64_t layers, AttentionLauncher attention, cudaStream_t cuda) {
+                 int64_t layers, cudaStream_t cuda) {
   AttentionProblem problem(shape, std::move(sequences), 16, layers, false, cuda);
-  const double us = problem.Microseconds(attention);
+  const double us = problem.Microseconds();
   Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
              " of " + std::to_string(shape.head_dim),
          problem, us);
@@ -142,28 +180,27 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
   return sequences;
 }
 
-void TimeAll(AttentionLauncher attention, cudaStream_t cuda) {
-  const AttentionShape shapes[] = {{16, 8, 128}, {32, 4, 128}, {9, 3, 64}};
-  for (const AttentionShape& shape : shapes) {
+void TimeAll(cudaStream_t cuda) {
+  for (const AttentionShape& shape : kShapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, attention, cuda);
+                  tokens > 8192 ? 1 : 4, cuda);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, attention, cuda);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, cuda);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, attention, cuda);
+                  count >= 64 ? 4 : 64 * 4 / count, cuda);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, attention, cuda);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, cuda);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 6, attention, cuda);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, attention, cuda);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, attention, cuda);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 6, cuda);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, cuda);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, cuda);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, attention, cuda);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, cuda);
   }
   AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, cuda);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
@@ -176,10 +213,9 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
   cudaStream_t stream = nullptr;
   vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
-  const auto attention = argc > 2 ? vexact::LaunchCandidate
-                                  : static_cast<vexact::AttentionLauncher>(vexact::AttentionSm90);
   int64_t differing = 0;
-  if (what != "time") differing = vexact::CheckAll(attention, stream);
-  if (what != "check") vexact::TimeAll(attention, stream);
+  if (what == "check" || what == "all") differing += vexact::CheckAll(stream);
+  if (what == "words" || what == "all") differing += vexact::CompareAllCuts(stream);
+  if (what == "time" || what == "all") vexact::TimeAll(stream);
   return differing == 0 ? 0 : 1;
 }

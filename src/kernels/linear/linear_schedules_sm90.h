@@ -16,8 +16,8 @@ void LinearChainSm90(const LinearArgs& args, Stream& stream);
 // At most kLinearFewRows rows of x at the speed of reading the weights (more rows, or an x without
 // 16-byte rows, go to the chain kernel). Requires: in_features is a multiple of
 // kLinearFewRowsDepth.
-inline constexpr int64_t kLinearFewRows = 64;
-inline constexpr int64_t kLinearFewRowsDepth = 512;
+inline constexpr int64_t kLinearFewRows = 16;
+inline constexpr int64_t kLinearFewRowsDepth = 64;
 struct LinearKernelSm90 {
   const char* name;
   int outputs_a_block;

@@ -59,6 +59,21 @@ TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
   }
 }
 
+// Prepare proves each of ours (its error would name one that is wrong): a last tile of 8 outputs;
+// more tiles than warps, so that rings run on from tile to tile; K of one stage, of an odd number,
+// of a part of x and a piece of one; x as large as fits.
+TEST_F(LinearSm90Test, KernelsForFewRowsHaveTheChainsBitsAtTheirEdges) {
+  constexpr LinearProblem kEdges[] = {{40008, 1088, true, false},
+                                      {40008, 64, false, true},
+                                      {8200, 192, false, false},
+                                      {8200, 6144, true, true}};
+  constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16};
+  const auto linear = LinearSm90::Create(0, "/nowhere/libcublasLt.so").value();
+  const Status prepared = linear->Prepare(kEdges, kFewRows);
+  EXPECT_TRUE(prepared.ok()) << prepared.error().message;
+  EXPECT_EQ(linear->Choices().size(), 20);
+}
+
 TEST_F(LinearSm90Test, OddShapesAreOurs) {
   constexpr LinearProblem kOdd[] = {
       {7, 33, true, false}, {1, 1, false, true}, {130, 20, true, true}};
