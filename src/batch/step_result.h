@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "request/request.h"
+#include "tensor/stream.h"
 
 namespace vexact {
 
@@ -22,6 +23,7 @@ struct StepResult {
   int64_t step = 0;
   std::vector<SequenceResult> sequences;
   double milliseconds = 0.0;  // from launch to the last result
+  CallCounts calls;           // of operators, since the engine was made
 };
 
 // Which of a step's sequences end with it, in the order of its plan's sequences; kNone goes on.

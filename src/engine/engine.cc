@@ -49,6 +49,7 @@ EngineLimits LimitsOf(const Model& model) {
           .kv_bytes_per_token = model.KvBytesPerToken(),
           .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
           .is_gpu = !model.backend().UsesHostMemory(),
+          .mode = model.backend().mode(),
           .memory = model.backend().Memory()};
 }
 
@@ -270,6 +271,7 @@ void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
     if (lets_siblings_go) ReleaseSiblings(state, outputs->back(), outputs);
   }
   step.stats.milliseconds = result.milliseconds;
+  stats.calls = result.calls;
   ++stats.num_steps;
   stats.num_prefill_tokens += step.stats.num_prefill_tokens;
   stats.num_decode_tokens += step.stats.num_decode_tokens;
@@ -365,8 +367,8 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   spec.targets_begin = wants_prompt ? 1 : prompt_len;
   spec.targets_end = prompt_len + static_cast<int32_t>(spec.completion_ids.size());
   spec.prefix_root = std::make_shared<const PrefixRoot>(
-      fmt::format("weights {}, profile {}, mode invariant, mask causal, salt {}",
-                  weights_generation, kNumericsProfile, request.cache_salt));
+      fmt::format("weights {}, profile {}, mode {}, mask causal, salt {}", weights_generation,
+                  kNumericsProfile, ModeName(resolved.config.mode), request.cache_salt));
   scheduler.Add(std::move(spec));
 }
 

@@ -97,6 +97,7 @@ Status ModelRunner::RecordForwards() {
   if (!model_->CanCaptureForward()) return {};
   // A step of padding alone, run once without a recording: everything a recording calls is loaded
   // by then.
+  const CallCounts calls_of_steps = *stream_.counts;
   const std::vector<int64_t> sizes = PaddedSizes();
   inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
   RunForward(sizes.back());
@@ -105,6 +106,7 @@ Status ModelRunner::RecordForwards() {
     VX_ASSIGN_OR_RETURN(recordings_[size],
                         backend_.Capture(stream_.stream, [&] { RunForward(size); }));
   }
+  *stream_.counts = calls_of_steps;
   return {};
 }
 
@@ -264,6 +266,7 @@ void ModelRunner::Finish(Job* job) {
       now - std::max(job->begun, last_finish_);
   last_finish_ = now;
   result.milliseconds = elapsed.count();
+  result.calls = *stream_.counts;
   job->plan.reset();
   job->result.set_value(std::move(result));
 }

@@ -20,6 +20,7 @@ class HookedBackend final : public HostBackend {
   explicit HookedBackend(OperatorHooks hooks) : hooks_(std::move(hooks)) {}
 
   std::string_view name() const override { return "hooked"; }
+  Mode mode() const override { return Mode::kInvariant; }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return hooks_.linear ? PackLinearReference(StackRows(parts).rows) : cpu_->PackLinear(parts);
   }

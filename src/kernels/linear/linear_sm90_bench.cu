@@ -80,7 +80,7 @@ Result<Best> BestOfAny(const CublasLt& library, const CublasLtShape& shape, Line
 Status BenchOne(const CublasLt* library, const Layer& layer, int64_t rows, LinearProver& prover) {
   const CublasLtShape shape = {layer.problem, rows};
   VX_ASSIGN_OR_RETURN(const std::vector<LinearSchedule> candidates,
-                      LinearCandidates(library, shape, {}));
+                      LinearCandidates(library, shape, Mode::kInvariant, {}));
   Best canonical;
   int refused = 0;
   std::string ours;
@@ -114,7 +114,8 @@ Status BenchOne(const CublasLt* library, const Layer& layer, int64_t rows, Linea
 
 // How long a start would take.
 Status BenchPrepare(const std::string& cublaslt) {
-  VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear, LinearSm90::Create(0, cublaslt));
+  VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear,
+                      LinearSm90::Create(0, Mode::kInvariant, cublaslt));
   std::vector<LinearProblem> problems;
   for (const Layer& layer : kLayers) {
     if (layer.most_rows == 2048) problems.push_back(layer.problem);
