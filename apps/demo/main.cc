@@ -112,7 +112,8 @@ Result<Verdict> RunWays(WayRunner& runner, const std::vector<Way>& ways, bool fa
 
 void PrintVerdict(const Verdict& verdict) {
   fmt::print(
-      "mode {}: {} ways, {} digests; {} log-probabilities compared with those of each request "
+      "mode {}: {} ways, distinct digests: {}; {} log-probabilities compared with those of each "
+      "request "
       "alone, {} words differ; {} tokens computed in {:.0f} s, {:.1f} tokens/s\n",
       ModeName(verdict.mode), verdict.num_ways, verdict.digests.size(), verdict.logprobs,
       verdict.differing, verdict.tokens, verdict.seconds,

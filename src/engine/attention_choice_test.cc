@@ -108,7 +108,7 @@ TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
 }
 
 TEST(AttentionChoice, AnUnknownNameIsAnsweredWithTheKnownOnes) {
-  EXPECT_EQ(ChooseAttention({.attn_impl = "flash"}).error().message,
+  EXPECT_EQ(ChooseAttention({Mode::kInvariant, "flash", std::nullopt}).error().message,
             "attn_impl: expected one of fa-invariant, fa-variant, fa-invariant-cute, "
             "fa-variant-cute, flex, found \"flash\"");
   EXPECT_EQ(ChooseAttention({Mode::kInvariant, "flex", std::nullopt, "round"}).error().message,
