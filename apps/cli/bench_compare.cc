@@ -1,22 +1,24 @@
 // vexact bench compare: the same requests in both modes, in turn, in one process: what does mode
 // invariant cost?
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "cli/bench.h"
-#include "cli/bench_run.h"
 #include "cli/bench_workload.h"
 #include "cli/compare_report.h"
 #include "cli/device_speed.h"
 #include "cli/fail.h"
 #include "common/engine_flags.h"
 #include "common/flags.h"
+#include "common/interrupt.h"
 #include "common/output_file.h"
+#include "engine/engine.h"
 
 namespace vexact {
 namespace {
@@ -111,27 +113,53 @@ class Comparison {
     EngineConfig config = flags_.engine.config;
     config.mode = mode.mode = models_[m]->backend().mode();
     config.on_step = [&run](const StepStats& stats) { run.steps.push_back(stats); };
-    VX_ASSIGN_OR_RETURN(auto engine, Engine::Create(std::move(config), models_[m], tokenizer_));
-    EngineFront front(std::move(engine));
-    mode.attn_impl = front.config().attn_impl;
-    MeasureRun(front, WarmupRequests(flags_.workload, source), false, interrupts_);
-    front.ResetPrefixCache();
-    front.Drain();  // the front's thread waits: `run` is ours
+    VX_ASSIGN_OR_RETURN(const auto engine,
+                        Engine::Create(std::move(config), models_[m], tokenizer_));
+    mode.attn_impl = engine->config().attn_impl;
+    VX_RETURN_IF_ERROR(Answer(*engine, WarmupRequests(flags_.workload, source)).status);
+    engine->ResetPrefixCache();
     run.steps.clear();
-    const Measurement measured = MeasureRun(front, requests, true, interrupts_);
-    front.Drain();
-    if (measured.num_failed > 0) {
-      return MakeError(ErrorCode::kInternal, "mode {}: expected {} answers, found {} failed: {}",
-                       ModeName(mode.mode), measured.num_requests, measured.num_failed,
-                       measured.first_error);
-    }
-    mode.calls += front.Stats().calls;
-    run.wall_s = measured.wall_s;
-    run.output_tokens = measured.output_tokens;
+    const auto start = std::chrono::steady_clock::now();
+    const Answered answered = Answer(*engine, requests);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    VX_RETURN_IF_ERROR(answered.status);
+    mode.calls += engine->Stats().calls;
+    run.wall_s = elapsed.count();
+    run.output_tokens = answered.output_tokens;
     fmt::print(stderr, "{:<9} {:.3f} s, {:.1f} output tokens/s, {} steps\n", ModeName(mode.mode),
-               run.wall_s, measured.PerSecond(measured.output_tokens), run.steps.size());
+               run.wall_s, static_cast<double>(run.output_tokens) / run.wall_s, run.steps.size());
     mode.runs.push_back(std::move(run));
     return {};
+  }
+
+  struct Answered {
+    Status status;
+    int64_t output_tokens = 0;
+  };
+
+  // All requests are there before the first step, so that every run has the same batches: an
+  // EngineFront would begin while they come.
+  Answered Answer(Engine& engine, std::vector<Request> requests) {
+    Answered answered;
+    for (Request& request : requests) {
+      request.sampling.ignore_eos = true;
+      const Result<RequestId> id = engine.Add(std::move(request));
+      if (!id.ok()) answered.status = id.error();
+    }
+    while (engine.HasWork()) {
+      interrupts_.EndProcessIfTriggered();
+      for (const Output& output : engine.Step()) {
+        answered.output_tokens += static_cast<int64_t>(output.token_ids.size());
+        if (output.finish_reason != FinishReason::kError &&
+            output.finish_reason != FinishReason::kTimeout) {
+          continue;
+        }
+        answered.status =
+            MakeError(ErrorCode::kInternal, "request {}: expected an answer, found {} {}",
+                      output.request_id, FinishReasonName(output.finish_reason), output.error);
+      }
+    }
+    return answered;
   }
 
   const CompareFlags& flags_;
