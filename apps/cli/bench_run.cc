@@ -24,6 +24,7 @@ class ThroughputRun {
   Measurement Measure(std::vector<Request> requests, bool show_progress,
                       InterruptSignals& interrupts) {
     const auto total = static_cast<int64_t>(requests.size());
+    const EngineStats before = front_.Stats();
     start_ = Clock::now();
     measured_.num_requests = total;
     std::vector<RequestId> ids;
@@ -39,6 +40,10 @@ class ThroughputRun {
     }
     Wait(total, ids, show_progress, interrupts);
     measured_.wall_s = SecondsSinceStart();
+    const EngineStats after = front_.Stats();
+    measured_.num_steps = after.num_steps - before.num_steps;
+    measured_.host_ms = after.host_ms - before.host_ms;
+    measured_.idle_ms = after.idle_ms - before.idle_ms;
     std::sort(measured_.latencies_s.begin(), measured_.latencies_s.end());
     return std::move(measured_);
   }

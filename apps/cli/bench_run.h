@@ -18,6 +18,9 @@ struct Measurement {
   int64_t prompt_tokens = 0;
   int64_t output_tokens = 0;
   double wall_s = 0.0;
+  int64_t num_steps = 0;
+  double host_ms = 0.0;             // of all steps (StepStats)
+  double idle_ms = 0.0;             // likewise
   std::vector<double> latencies_s;  // of the requests that were answered, ascending
   std::string first_error;
 

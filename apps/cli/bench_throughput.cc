@@ -1,5 +1,6 @@
 // vexact bench throughput: all requests present at once, how fast are they answered?
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "cli/bench_workload.h"
 #include "cli/fail.h"
 #include "cli/session.h"
+#include "cli/step_profile.h"
 #include "common/flags.h"
 #include "common/float_text.h"
 
@@ -20,6 +22,9 @@ struct BenchFlags {
   EngineFlags engine;
   WorkloadFlags workload;
   std::string json;
+  std::string profile;
+  int64_t profile_delay_iterations = 0;
+  int64_t profile_max_iterations = 0;  // 0: all
 };
 
 // (name in the JSON file, what it is called on the screen, value)
@@ -30,6 +35,7 @@ struct Figure {
 };
 
 std::vector<Figure> FiguresOf(const Measurement& run) {
+  const auto steps = static_cast<double>(std::max<int64_t>(run.num_steps, 1));
   return {
       {"num_requests", "requests", static_cast<double>(run.num_requests)},
       {"num_failed", "failed", static_cast<double>(run.num_failed)},
@@ -43,6 +49,9 @@ std::vector<Figure> FiguresOf(const Measurement& run) {
       {"average_latency_s", "average latency (s)", run.Average()},
       {"p50_latency_s", "P50 latency (s)", run.Percentile(0.50)},
       {"p95_latency_s", "P95 latency (s)", run.Percentile(0.95)},
+      {"num_steps", "steps", static_cast<double>(run.num_steps)},
+      {"host_us_per_step", "host time/step (us)", run.host_ms * 1e3 / steps},
+      {"idle_percent", "device idle (%)", run.wall_s > 0 ? run.idle_ms * 0.1 / run.wall_s : 0.0},
   };
 }
 
@@ -66,10 +75,25 @@ Status Report(const Measurement& run, const std::string& json_path) {
   return file.Close();
 }
 
+// None is asked for, or one that hears of every step of `engine`.
+Result<std::unique_ptr<StepProfile>> StartProfile(const BenchFlags& flags, EngineFlags& engine) {
+  if (flags.profile.empty()) return std::unique_ptr<StepProfile>();
+  VX_ASSIGN_OR_RETURN(auto profile,
+                      StepProfile::Start(flags.profile, flags.profile_delay_iterations,
+                                         flags.profile_max_iterations));
+  engine.config.on_step = [profile = profile.get()](const StepStats& stats) {
+    profile->NoteStep(stats);
+  };
+  return profile;
+}
+
 int Run(const BenchFlags& flags) {
   InterruptSignals interrupts;
   int exit_status = kExitSuccess;
-  const auto session = Session::Open(flags.engine, /*quiet=*/false, interrupts, exit_status);
+  EngineFlags engine = flags.engine;
+  const auto profile = StartProfile(flags, engine);  // outlives the session
+  if (!profile.ok()) return Fail(profile.error());
+  const auto session = Session::Open(engine, /*quiet=*/false, interrupts, exit_status);
   if (session == nullptr) return exit_status;
   const WorkloadSource source{session->model_config().vocab_size, session->tokenizer(),
                               flags.engine.config.seed};
@@ -77,13 +101,26 @@ int Run(const BenchFlags& flags) {
   if (!requests.ok()) return Fail(requests.error());
   MeasureRun(session->front(), WarmupRequests(flags.workload, source), false, interrupts);
   session->front().ResetPrefixCache();
+  if (*profile) (*profile)->Begin();
   const Measurement run =
       MeasureRun(session->front(), std::move(requests).value(), true, interrupts);
   if (!run.first_error.empty()) fmt::print(stderr, "vexact: {}\n", run.first_error);
-  for (const Status& status : {Report(run, flags.json), session->Close()}) {
+  const Status profiled = *profile ? (*profile)->Write() : Status();
+  for (const Status& status : {Report(run, flags.json), profiled, session->Close()}) {
     if (!status.ok()) return Fail(status.error());
   }
   return run.num_failed == 0 ? kExitSuccess : kExitFailure;
+}
+
+void AddProfileFlags(CLI::App& app, BenchFlags& flags) {
+  CLI::Option* const profile =
+      app.add_option("--profile", flags.profile,
+                     "write steps and the GPU's kernels as a Chrome trace to this file (CUPTI)");
+  profile->type_name("FILE.json");
+  AddCount<int64_t>(app, "--profile-delay-iterations", flags.profile_delay_iterations, 0,
+                    "steps before the profile begins [0]");
+  AddCount<int64_t>(app, "--profile-max-iterations", flags.profile_max_iterations, 1,
+                    "steps of the profile at most [all]");
 }
 
 }  // namespace
@@ -99,6 +136,7 @@ void AddBenchThroughput(CLI::App& bench, Command& chosen) {
   AddWorkloadFlags(*command, flags->workload);
   command->add_option("--json", flags->json, "also write the figures to this file")
       ->type_name("FILE");
+  AddProfileFlags(*command, *flags);
   AddEngineFlags(*command, flags->engine);
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }

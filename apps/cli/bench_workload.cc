@@ -56,17 +56,6 @@ Result<int32_t> ParseLength(const std::vector<std::string_view>& cells, size_t c
   return *length;
 }
 
-template <typename T>
-void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
-  const auto set = [&target, least](const std::string& text) -> Status {
-    VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
-    if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
-    target = value;
-    return {};
-  };
-  AddTextFlag(app, name, set, help)->type_name("INT");
-}
-
 // The lengths that --output-len asks for in place of a table's.
 void OverrideOutputs(const std::optional<int32_t>& output_len, std::vector<RequestLengths>& rows) {
   if (!output_len) return;

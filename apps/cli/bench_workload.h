@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "common/flags.h"
 #include "request/request.h"
 #include "tokenizer/tokenizer.h"
 
@@ -21,6 +22,18 @@ struct RequestLengths {
   int32_t prompt = 0;
   int32_t output = 0;
 };
+
+// A flag with a whole number of at least `least`.
+template <typename T>
+void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
+  const auto set = [&target, least](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
+    if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
+    target = value;
+    return {};
+  };
+  AddTextFlag(app, name, set, help)->type_name("INT");
+}
 
 struct WorkloadFlags {
   int64_t num_requests = 0;  // 0: 16 random ones, or all of a file

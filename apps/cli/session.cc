@@ -37,8 +37,9 @@ Status Session::OpenProbe(const std::string& path, EngineConfig& config) {
   if (path.empty()) return {};
   VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path));
   probe_ = std::make_unique<OutputFile>(std::move(file));
-  config.on_step = [probe = probe_.get()](const StepStats& stats) {
+  config.on_step = [probe = probe_.get(), next = config.on_step](const StepStats& stats) {
     probe->WriteLine(StepStatsJson(stats));
+    if (next) next(stats);
   };
   return {};
 }

@@ -129,6 +129,10 @@ std::string StepStatsJson(const StepStats& stats) {
       stats.step, stats.num_requests, stats.num_prefill_tokens, stats.num_decode_tokens,
       stats.num_waiting, stats.kv_blocks_used, stats.num_preempted, stats.num_cached_tokens);
   AppendJsonDouble(stats.milliseconds, json);
+  json += ",\"host_ms\":";
+  AppendJsonDouble(stats.host_ms, json);
+  json += ",\"idle_ms\":";
+  AppendJsonDouble(stats.idle_ms, json);
   json += '}';
   return json;
 }

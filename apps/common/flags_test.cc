@@ -262,17 +262,20 @@ TEST(EngineFlags, WhatPromisesBitsRefusesModeVariant) {
 TEST(EngineFlags, NeedAModel) { EXPECT_THAT(ParseEngine({}).error, HasSubstr("--model")); }
 
 TEST(EngineFlags, AProbeLineHasEveryFigureOfAStep) {
-  EXPECT_EQ(StepStatsJson({.step = 3,
-                           .num_requests = 2,
-                           .num_prefill_tokens = 10,
-                           .num_decode_tokens = 1,
-                           .num_waiting = 4,
-                           .kv_blocks_used = 5,
-                           .num_preempted = 6,
-                           .num_cached_tokens = 7,
-                           .milliseconds = 1.5}),
-            R"({"step":3,"requests":2,"prefill_tokens":10,"decode_tokens":1,"waiting":4,)"
-            R"("kv_blocks_used":5,"preempted":6,"cached_tokens":7,"ms":1.5})");
+  EXPECT_EQ(
+      StepStatsJson({.step = 3,
+                     .num_requests = 2,
+                     .num_prefill_tokens = 10,
+                     .num_decode_tokens = 1,
+                     .num_waiting = 4,
+                     .kv_blocks_used = 5,
+                     .num_preempted = 6,
+                     .num_cached_tokens = 7,
+                     .milliseconds = 1.5,
+                     .host_ms = 0.25,
+                     .idle_ms = 0.5}),
+      R"({"step":3,"requests":2,"prefill_tokens":10,"decode_tokens":1,"waiting":4,)"
+      R"("kv_blocks_used":5,"preempted":6,"cached_tokens":7,"ms":1.5,"host_ms":0.25,"idle_ms":0.5})");
 }
 
 TEST(Progress, ShowsRateAndTimeLeft) {

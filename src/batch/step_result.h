@@ -23,6 +23,8 @@ struct StepResult {
   int64_t step = 0;
   std::vector<SequenceResult> sequences;
   double milliseconds = 0.0;  // from launch to the last result
+  double host_ms = 0.0;       // StepStats', without planning and committing
+  double idle_ms = 0.0;       // StepStats'
   CallCounts calls;           // of operators, since the engine was made
 };
 

@@ -11,19 +11,19 @@
 #include "base/function_ref.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
-#include "kernels/kv_write/kv_write.h"
 #include "kernels/linear/linear.h"
 #include "kernels/logprob/logprob.h"
 #include "kernels/mode.h"
 #include "kernels/moe/moe.h"
-#include "kernels/residual/residual.h"
+#include "kernels/norm_rope_write/norm_rope_write.h"
+#include "kernels/residual_norm/residual_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
-#include "kernels/rope/rope.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/simd/cpu_target.h"
 #include "tensor/buffer.h"
 #include "tensor/stream.h"
+#include "tensor/stream_mark.h"
 
 namespace vexact {
 
@@ -66,9 +66,18 @@ class Backend {
   // Waits for everything called on the stream so far. An error is the device's: it has failed.
   virtual Status Synchronize(Stream& stream) const = 0;
   // Calls back, from any thread, when everything called so far has finished; `error` is null, or
-  // says how the device failed. `call` must be quick and must not use the backend.
+  // says how the device failed. `call` must be quick and must not use the backend; what is called
+  // on the stream later waits until it has returned.
   virtual void Notify(Stream& stream, void (*call)(void* data, const char* error),
                       void* data) const = 0;
+
+  // Notes when the stream comes here, in place of what the mark noted before. Not in recorded work.
+  virtual Result<StreamMark> MakeMark() const = 0;
+  virtual void Mark(StreamMark& mark, Stream& stream) const = 0;
+  // What is called on `stream` from now on starts once the mark's stream has passed it.
+  virtual void WaitForMark(const StreamMark& mark, Stream& stream) const = 0;
+  // Time of the device from one mark to a later one of the same stream, which has passed both.
+  virtual double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const = 0;
 
   // Whether operators' work can be recorded and queued again in one go (CUDA graphs).
   virtual bool CanCapture() const = 0;
@@ -93,17 +102,18 @@ class Backend {
 
   virtual void Linear(const LinearArgs& args, Stream& stream) const = 0;
   virtual void RmsNorm(const RmsNormArgs& args, Stream& stream) const = 0;
-  virtual void Rope(const RopeArgs& args, Stream& stream) const = 0;
+  virtual void ResidualNorm(const ResidualNormArgs& args, Stream& stream) const = 0;
+  virtual void NormRopeWrite(const NormRopeWriteArgs& args, Stream& stream) const = 0;
   virtual void SiluMul(const SiluMulArgs& args, Stream& stream) const = 0;
-  virtual void Residual(const ResidualArgs& args, Stream& stream) const = 0;
   virtual void Embedding(const EmbeddingArgs& args, Stream& stream) const = 0;
-  virtual void KvWrite(const KvWriteArgs& args, Stream& stream) const = 0;
   virtual void Attention(const AttentionArgs& args, Stream& stream) const = 0;
   virtual void MoeRoute(const MoeRouteArgs& args, Stream& stream) const = 0;
   virtual void MoeCombine(const MoeCombineArgs& args, Stream& stream) const = 0;
   virtual void SumLogits(const SumLogitsArgs& args, Stream& stream) const = 0;
   virtual void Logprob(const LogprobArgs& args, Stream& stream) const = 0;
-  virtual void Sample(const SampleArgs& args, Stream& stream) const = 0;
+  // kResourceExhausted: the device has no memory for what the rows' parameters need; nothing was
+  // done.
+  virtual Status Sample(const SampleArgs& args, Stream& stream) const = 0;
 };
 
 // The plain functions of numerics.md: slow, the measure of every other backend.

@@ -24,17 +24,18 @@ class CpuBackend : public HostBackend {
   void RmsNorm(const RmsNormArgs& args, Stream& stream) const override {
     RmsNormCpu(target_, args, stream);
   }
-  void Rope(const RopeArgs& args, Stream& stream) const override { RopeCpu(target_, args, stream); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& stream) const override {
+    ResidualNormCpu(target_, args, stream);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& stream) const override {
+    NormRopeWriteCpu(target_, args, stream);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& stream) const override {
     SiluMulCpu(target_, args, stream);
-  }
-  void Residual(const ResidualArgs& args, Stream& stream) const override {
-    ResidualCpu(target_, args, stream);
   }
   void Embedding(const EmbeddingArgs& args, Stream& stream) const override {
     EmbeddingCpu(args, stream);
   }
-  void KvWrite(const KvWriteArgs& args, Stream& stream) const override { KvWriteCpu(args, stream); }
   void Attention(const AttentionArgs& args, Stream& stream) const override {
     if (stream.counts != nullptr) {
       ++stream.counts->attention;
@@ -54,8 +55,9 @@ class CpuBackend : public HostBackend {
   void Logprob(const LogprobArgs& args, Stream& stream) const override {
     LogprobCpu(target_, args, stream);
   }
-  void Sample(const SampleArgs& args, Stream& stream) const override {
+  Status Sample(const SampleArgs& args, Stream& stream) const override {
     SampleCpu(target_, args, stream);
+    return {};
   }
 
  private:

@@ -6,6 +6,7 @@
 #include "kernels/backend.h"
 #include "kernels/linear/linear_sm90.h"
 #include "tensor/cuda.h"
+#include "tensor/cuda_mark.h"
 
 namespace vexact {
 namespace {
@@ -93,6 +94,12 @@ class Sm90Backend final : public Backend {
   void Notify(Stream& s, void (*call)(void*, const char*), void* data) const override {
     NotifyCuda(s, call, data);
   }
+  Result<StreamMark> MakeMark() const override { return MakeCudaMark(); }
+  void Mark(StreamMark& mark, Stream& s) const override { MarkCuda(mark, s); }
+  void WaitForMark(const StreamMark& mark, Stream& s) const override { WaitForCudaMark(mark, s); }
+  double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const override {
+    return CudaMillisecondsBetween(from, to);
+  }
   bool CanCapture() const override { return true; }
   Result<CapturedWork> Capture(Stream& s, FunctionRef<void()> work) const override {
     CallCounts calls;  // of the recording: counted when it is replayed
@@ -144,11 +151,14 @@ class Sm90Backend final : public Backend {
 
   void Linear(const LinearArgs& args, Stream& s) const override { linear_->Run(args, s); }
   void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormSm90(args, s); }
-  void Rope(const RopeArgs& args, Stream& s) const override { RopeSm90(args, s); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& s) const override {
+    ResidualNormSm90(args, s);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& s) const override {
+    NormRopeWriteSm90(args, s);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulSm90(args, s); }
-  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualSm90(args, s); }
   void Embedding(const EmbeddingArgs& args, Stream& s) const override { EmbeddingSm90(args, s); }
-  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteSm90(args, s); }
   // In both modes: no free schedule of attention is faster yet.
   void Attention(const AttentionArgs& args, Stream& s) const override {
     if (s.counts != nullptr) ++s.counts->attention;
@@ -158,7 +168,7 @@ class Sm90Backend final : public Backend {
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }
   void SumLogits(const SumLogitsArgs& args, Stream& s) const override { SumLogitsSm90(args, s); }
   void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobSm90(args, s); }
-  void Sample(const SampleArgs& args, Stream& s) const override { SampleSm90(args, s); }
+  Status Sample(const SampleArgs& args, Stream& s) const override { return SampleSm90(args, s); }
 
  private:
   const Mode mode_;

@@ -47,6 +47,16 @@ void HostBackend::Notify(Stream&, void (*call)(void*, const char*), void* data) 
   call(data, nullptr);
 }
 
+void HostBackend::Mark(StreamMark& mark, Stream&) const {
+  mark.time = std::chrono::steady_clock::now();
+}
+
+void HostBackend::WaitForMark(const StreamMark&, Stream&) const {}
+
+double HostBackend::MillisecondsBetween(const StreamMark& from, const StreamMark& to) const {
+  return std::chrono::duration<double, std::milli>(to.time - from.time).count();
+}
+
 Result<CapturedWork> HostBackend::Capture(Stream&, FunctionRef<void()>) const {
   VX_CHECK(false, "Capture: a host backend cannot");
   return CapturedWork();

@@ -147,15 +147,26 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
                        .slots = inputs.pending_slots,
                        .newest = inputs.newest_tokens},
                       stream);
+  const Rows<bf16> normed = workspace.Normed(inputs.num_tokens);
+  backend_->RmsNorm({.x = hidden,
+                     .weight = weights_->layers.front().input_norm.data(),
+                     .group = config_.hidden_size,
+                     .eps = config_.rms_norm_eps,
+                     .y = normed},
+                    stream);
   for (size_t i = 0; i < weights_->layers.size(); ++i) {
-    const DecoderStep step = {.config = config_,
-                              .backend = *backend_,
-                              .rope = weights_->rope,
-                              .workspace = workspace,
-                              .inputs = inputs,
-                              .kv = LayerKv(pool, static_cast<int64_t>(i)),
-                              .hidden = hidden,
-                              .stream = stream};
+    const bool is_last = i + 1 == weights_->layers.size();
+    const DecoderStep step = {
+        .config = config_,
+        .backend = *backend_,
+        .rope = weights_->rope,
+        .workspace = workspace,
+        .inputs = inputs,
+        .kv = LayerKv(pool, static_cast<int64_t>(i)),
+        .hidden = hidden,
+        .next_norm = is_last ? weights_->final_norm : weights_->layers[i + 1].input_norm,
+        .next_normed = is_last ? hidden : normed,
+        .stream = stream};
     family_->run_layer(weights_->layers[i], step);
   }
 }
@@ -163,14 +174,7 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
 void Model::Logits(Rows<const bf16> hidden, const Workspace& workspace, Rows<float> logits,
                    Stream& stream) const {
   VX_CHECK(hidden.rows <= workspace.max_logit_rows() && logits.rows == hidden.rows);
-  const Rows<bf16> normed = workspace.FinalNormed(hidden.rows);
-  backend_->RmsNorm({.x = hidden,
-                     .weight = weights_->final_norm.data(),
-                     .group = config_.hidden_size,
-                     .eps = config_.rms_norm_eps,
-                     .y = normed},
-                    stream);
-  backend_->Linear({.x = normed, .weight = &weights_->lm_head, .y_fp32 = logits}, stream);
+  backend_->Linear({.x = hidden, .weight = &weights_->lm_head, .y_fp32 = logits}, stream);
 }
 
 }  // namespace vexact

@@ -49,14 +49,14 @@ class Model {
   // The kinds of linear layers, for Backend::PrepareLinear.
   std::vector<LinearProblem> LinearProblems() const;
 
-  // The hidden state of every token after the last layer, before the final norm; writes this step's
+  // The hidden state of every token after the last layer and the final norm; writes this step's
   // keys and values to the pool. inputs.num_tokens is at most workspace.max_tokens(). What
   // workspace and hidden hold does not outlive the next call.
   // hidden is [tokens, hidden_size].
   void Forward(const ForwardInputs& inputs, const KvPoolView& pool, const Workspace& workspace,
                Rows<bf16> hidden, Stream& stream) const;
 
-  // logits[i] = lm_head(norm(hidden[i])), fp32, [rows, vocab_size]; rows at most
+  // logits[i] = lm_head(hidden[i]), fp32, [rows, vocab_size]; rows at most
   // workspace.max_logit_rows().
   void Logits(Rows<const bf16> hidden, const Workspace& workspace, Rows<float> logits,
               Stream& stream) const;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/cli.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -199,8 +200,9 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
       Vexact({"bench", "throughput", "--model", TinyModel(), "--num-requests", "3", "--input-len",
               "20", "--output-len", "5", "--json", path});
   ASSERT_EQ(result.exit_status, 0) << result.err;
-  for (const char* label : {"requests/s", "total tokens/s", "output tokens/s", "wall time",
-                            "average latency", "P50 latency", "P95 latency"}) {
+  for (const char* label :
+       {"requests/s", "total tokens/s", "output tokens/s", "wall time", "average latency",
+        "P50 latency", "P95 latency", "host time/step", "device idle"}) {
     EXPECT_THAT(result.out, HasSubstr(label));
   }
   const json figures = json::parse(ReadFileOrDie(path));
@@ -209,6 +211,9 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
   EXPECT_EQ(figures["output_tokens"], 15);
   EXPECT_GT(figures["output_tokens_per_s"], 0.0);
   EXPECT_GE(figures["p95_latency_s"], figures["p50_latency_s"]);
+  EXPECT_GE(figures["num_steps"], 5);
+  EXPECT_GT(figures["host_us_per_step"], 0.0);
+  EXPECT_GE(figures["idle_percent"], 0.0);
 }
 
 TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
@@ -290,8 +295,7 @@ TEST(BenchCompare, RunsBothModesOverTheSameBatchesAndWritesItsThreeFiles) {
 }
 
 TEST(Demo, ProvesInvarianceOfATinyModel) {
-  const ProgramResult result =
-      RunProgram(VEXACT_BINARY_DIR "/vexact_demo", {"--model", TinyModel()});
+  const ProgramResult result = RunProgram(BinaryDir() + "/vexact_demo", {"--model", TinyModel()});
   EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
   EXPECT_THAT(result.out, AllOf(HasSubstr("mode invariant: 7 ways, distinct digests: 1"),
                                 HasSubstr("mode variant: 3 ways"), HasSubstr("proven")));

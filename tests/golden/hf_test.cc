@@ -11,13 +11,14 @@
 #include "engine/engine.h"
 #include "engine/load_model.h"
 #include "support/backends.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 
 namespace vexact {
 namespace {
 
 nlohmann::json Goldens() {
-  std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/golden/hf.json");
+  std::ifstream file(SourceDir() + "/tests/data/golden/hf.json");
   return nlohmann::json::parse(file);
 }
 
@@ -117,7 +118,7 @@ TEST_P(TinyModels, AreAsNearToHfFp32AsHfBf16Is) {
   const nlohmann::json golden = Goldens()["models"][name];
   for (const Mode mode : {Mode::kInvariant, Mode::kVariant}) {
     ExpectAsNearAsHfBf16(name + ", " + std::string(ModeName(mode)), golden,
-                         OursOver(golden, VEXACT_SOURCE_DIR "/models/" + name, mode));
+                         OursOver(golden, SourceDir() + "/models/" + name, mode));
   }
 }
 

@@ -1,5 +1,5 @@
-// GMAC/s of one core: BM_Attention/<mode>/<target>/<model>/<sequences>x<context>/<new tokens a
-// sequence>.
+// GMAC/s: BM_Attention/<mode>/<target>/<model>/<sequences>x<context>/<new tokens a sequence>/
+// <threads>.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -43,8 +43,8 @@ double CountMacs(const Model& model, const Load& load) {
 }
 
 void RunAttention(benchmark::State& state, Mode mode, CpuTarget target, const Model& model,
-                  const Load& load) {
-  ThreadPool pool(1);
+                  const Load& load, int threads) {
+  ThreadPool pool(threads);
   Stream stream{&pool};
   const int64_t block_size = 16;
   const int64_t blocks = (load.context + block_size - 1) / block_size;
@@ -83,12 +83,14 @@ void RunAttention(benchmark::State& state, Mode mode, CpuTarget target, const Mo
     for (const CpuTarget target : SupportedCpuTargets()) {
       for (const Model& model : kModels) {
         for (const Load& load : kLoads) {
-          const std::string name =
-              fmt::format("BM_Attention/{}/{}/{}/{}x{}/{}", ModeName(mode), CpuTargetName(target),
-                          model.name, load.sequences, load.context, load.tokens);
-          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-            RunAttention(state, mode, target, model, load);
-          });
+          for (const int threads : {1, 2}) {
+            const std::string name = fmt::format(
+                "BM_Attention/{}/{}/{}/{}x{}/{}/{}", ModeName(mode), CpuTargetName(target),
+                model.name, load.sequences, load.context, load.tokens, threads);
+            benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+              RunAttention(state, mode, target, model, load, threads);
+            })->UseRealTime();
+          }
         }
       }
     }

@@ -1,8 +1,9 @@
 // Stands alone on a GPU machine: `check` compares words with a plain device kernel and between
-// schedules; `time` measures prefill and decode.
+// schedules; `words` compares hundreds of millions of words between cuts of the same prompts into
+// chunks and decode rows, on the device; `time` measures prefill and decode.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/attention_sm90_bench [check | time]
+//   build/cuda/attention_sm90_bench [check | words | time]
 //
 // budget: checks and measurements share the data that they run on.
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "kernels/attention/attention_kernel_sm90.cuh"
+#include "kernels/linear/linear_proof_sm90.h"
 #include "numerics/dot16.h"
 #include "numerics/ex2.h"
 #include "numerics/tree128.h"
@@ -220,11 +222,15 @@ class Problem {
 
   void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
   template <int kHeadDim>
-  std::vector<uint16_t> Answer() {
+  void Run() {
     Launch(FillWords, 1024, 256, 0, stream_, y_.as<bf16>(), static_cast<int64_t>(Elements()),
            bf16{0x7fff});
     Plan();
     sm90::LaunchAttention<kHeadDim>(Args(0), stream_);
+  }
+  template <int kHeadDim>
+  std::vector<uint16_t> Answer() {
+    Run<kHeadDim>();
     return Words();
   }
   std::vector<uint16_t> PlainAnswer(int32_t segment) {
@@ -245,6 +251,30 @@ class Problem {
     return q_.as<bf16>() + row * shape_.heads * shape_.head_dim;
   }
 
+  // The queries of a whole prompt, each sequence's at its positions.
+  void SetQueriesOf(const Problem& prompt) {
+    ForEachSequence([&](int64_t row, int64_t position, int64_t tokens) {
+      CheckCuda(cudaMemcpyAsync(q_.as<bf16>() + row * Columns(), prompt.Query(position),
+                                static_cast<size_t>(tokens * Columns()) * sizeof(bf16),
+                                cudaMemcpyDeviceToDevice, stream_.cuda));
+    });
+  }
+  // Words that are not the whole prompt's at the same positions, counted on the device.
+  unsigned long long CountDifferingFrom(const Problem& prompt) {
+    const Buffer differing = DeviceBuffer(sizeof(unsigned long long));
+    ForEachSequence([&](int64_t row, int64_t position, int64_t tokens) {
+      const auto rows = [&](const Buffer& y, int64_t first) {
+        return Rows<const bf16>(y.as<bf16>() + first * Columns(), tokens, Columns());
+      };
+      CountDifferences(rows(y_, row), rows(prompt.y_, position), differing.as<unsigned long long>(),
+                       stream_);
+    });
+    unsigned long long count = 0;
+    CheckCuda(cudaStreamSynchronize(stream_.cuda));
+    CheckCuda(cudaMemcpy(&count, differing.data(), sizeof(count), cudaMemcpyDeviceToHost));
+    return count;
+  }
+
   // Microseconds of one layer, the median of recorded runs over all layers.
   template <int kHeadDim>
   double Microseconds() {
@@ -256,7 +286,8 @@ class Problem {
     return Median([&](int64_t) { Plan(); }) / static_cast<double>(layers_);
   }
 
-  size_t Elements() const { return static_cast<size_t>(rows_ * shape_.heads * shape_.head_dim); }
+  int64_t Columns() const { return shape_.heads * shape_.head_dim; }
+  size_t Elements() const { return static_cast<size_t>(rows_ * Columns()); }
   double KvBytes() const {
     double tokens = 0;
     for (const Sequence& s : sequences_) tokens += static_cast<double>(s.context);
@@ -273,6 +304,15 @@ class Problem {
   }
 
  private:
+  // visit(first row, position of its query, rows)
+  void ForEachSequence(const std::function<void(int64_t, int64_t, int64_t)>& visit) const {
+    int64_t row = 0;
+    for (const Sequence& s : sequences_) {
+      visit(row, s.context - s.tokens, s.tokens);
+      row += s.tokens;
+    }
+  }
+
   std::vector<uint16_t> Words() {
     std::vector<uint16_t> words(Elements());
     CheckCuda(cudaStreamSynchronize(stream_.cuda));
@@ -378,6 +418,53 @@ int64_t CheckSchedules(const Shape& shape, int64_t context, cudaStream_t cuda) {
   return differing;
 }
 
+struct WordCount {
+  int64_t words = 0;
+  int64_t differing = 0;
+};
+
+// A prompt in one prefill, and all of its rows again as chunks of every size, all chunks of a size
+// beside each other in one call. Chunks of one row are decode rows.
+template <int kHeadDim>
+WordCount CompareCuts(const Shape& shape, int64_t context, cudaStream_t cuda) {
+  Problem prompt(shape, {{context, context}}, 16, 1, true, cuda);
+  prompt.Run<kHeadDim>();
+  WordCount count;
+  for (const int64_t chunk : {1, 2, 3, 16, 17, 64, 100, 128, 129, 256, 500, 1000}) {
+    std::vector<Sequence> sequences;
+    for (int64_t first = 0; first < context; first += chunk) {
+      const int64_t tokens = std::min(chunk, context - first);
+      sequences.push_back({first + tokens, tokens});
+    }
+    Problem cut(shape, sequences, 64, 1, true, cuda);
+    cut.SetQueriesOf(prompt);
+    cut.Run<kHeadDim>();
+    count.words += static_cast<int64_t>(cut.Elements());
+    count.differing += static_cast<int64_t>(cut.CountDifferingFrom(prompt));
+  }
+  std::printf("cuts: heads %lld/%lld of %d, prompt of %lld: %lld words, %lld differ\n",
+              static_cast<long long>(shape.heads), static_cast<long long>(shape.kv_heads), kHeadDim,
+              static_cast<long long>(context), static_cast<long long>(count.words),
+              static_cast<long long>(count.differing));
+  std::fflush(stdout);
+  return count;
+}
+
+int64_t CompareAllCuts(cudaStream_t cuda) {
+  WordCount all;
+  for (const int64_t context : {300, 2048, 3000}) {
+    for (const WordCount& count : {CompareCuts<128>({16, 8, 128}, context, cuda),
+                                   CompareCuts<128>({32, 4, 128}, context, cuda),
+                                   CompareCuts<64>({9, 3, 64}, context, cuda)}) {
+      all.words += count.words;
+      all.differing += count.differing;
+    }
+  }
+  std::printf("words: %lld words compared, %lld differ\n", static_cast<long long>(all.words),
+              static_cast<long long>(all.differing));
+  return all.differing;
+}
+
 int64_t CheckAll(cudaStream_t cuda) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
@@ -457,7 +544,9 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
   cudaStream_t stream = nullptr;
   vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
-  const int64_t differing = what == "time" ? 0 : vexact::CheckAll(stream);
-  if (what != "check") vexact::TimeAll(stream);
+  int64_t differing = 0;
+  if (what == "check" || what == "all") differing += vexact::CheckAll(stream);
+  if (what == "words" || what == "all") differing += vexact::CompareAllCuts(stream);
+  if (what == "time" || what == "all") vexact::TimeAll(stream);
   return differing == 0 ? 0 : 1;
 }

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMostAlgorithms = 16;      // asked of the library
 constexpr int kMostFreeAlgorithms = 64;  // the same in mode variant, which misses none
-// Blocks of our few-rows kernels worth timing: half of a GPU's 132 SMs to many times all of them.
+// Blocks of our few-rows kernel worth timing: half of a GPU's 132 SMs to many times all of them.
 constexpr int64_t kFewestBlocks = 64;
 constexpr int64_t kMostBlocks = 2500;
 constexpr uint32_t kFaultyParts = 4;
@@ -110,10 +110,9 @@ Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
     if (mode == Mode::kVariant) AddFreeAlgorithms(matmul, &candidates);
   }
   if (shape.rows <= kLinearFewRows && shape.problem.in_features % kLinearFewRowsDepth == 0) {
-    for (const LinearKernelSm90& kernel : LinearFewRowsKernelsSm90()) {
-      const int64_t blocks = shape.problem.out_features / kernel.outputs_a_block;
-      if (blocks < kFewestBlocks || blocks > kMostBlocks) continue;
-      candidates.push_back({kernel.name, kernel.run, nullptr, {}, false});
+    const int64_t blocks = shape.problem.out_features / kLinearFewRowsOuts;
+    if (blocks >= kFewestBlocks && blocks <= kMostBlocks) {
+      candidates.push_back({"few rows", LinearFewRowsSm90, nullptr, {}, false});
     }
   }
   candidates.push_back({"chain", LinearChainSm90, nullptr, {}, false});
