@@ -210,9 +210,9 @@ TEST(EngineFlags, HaveVllmsNames) {
                                      "--seed",
                                      "-9",
                                      "--mode",
-                                     "invariant",
+                                     "variant",
                                      "--attn-impl",
-                                     "fa-invariant",
+                                     "fa-variant",
                                      "--device",
                                      "cpu",
                                      "--load-format",
@@ -238,24 +238,25 @@ TEST(EngineFlags, HaveVllmsNames) {
   EXPECT_EQ(config.request_timeout_s, 1.5);
   EXPECT_EQ(config.pipeline_depth, 0);
   EXPECT_EQ(config.seed, -9);
-  EXPECT_EQ(config.attn_impl, "fa-invariant");
+  EXPECT_EQ(config.mode, Mode::kVariant);
+  EXPECT_EQ(config.attn_impl, "fa-variant");
   EXPECT_EQ(parsed.flags.device, "cpu");
   EXPECT_FALSE(ParseEngine({"--model", "m", "--no-enable-chunked-prefill"})
                    .flags.config.enable_chunked_prefill);
 }
 
-TEST(EngineFlags, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
-  const std::vector<std::pair<std::string, std::string>> later = {
-      {"--mode", "variant"},
-      {"--attn-impl", "fa-variant"},
-      {"--attn-impl", "fa-invariant-cute"},
-      {"--attn-impl", "flex"},
-      {"--attn-impl", "fa-variant-cute"}};
-  for (const auto& [flag, value] : later) {
-    EXPECT_THAT(ParseEngine({"--model", "m", flag, value}).error,
-                testing::AllOf(HasSubstr(flag), HasSubstr(value), HasSubstr("not supported yet")));
-  }
+TEST(EngineFlags, UnknownModesAndDevicesAreRefused) {
+  EXPECT_THAT(ParseEngine({"--model", "m", "--mode", "fast"}).error,
+              HasSubstr("expected invariant or variant, found \"fast\""));
   EXPECT_THAT(ParseEngine({"--model", "m", "--device", "tpu"}).error, HasSubstr("--device"));
+}
+
+TEST(EngineFlags, WhatPromisesBitsRefusesModeVariant) {
+  EngineConfig config;
+  EXPECT_TRUE(RequireInvariant(config, "--receipts").ok());
+  config.mode = Mode::kVariant;
+  EXPECT_THAT(RequireInvariant(config, "--receipts").error().message,
+              HasSubstr("--receipts contradicts mode variant"));
 }
 
 TEST(EngineFlags, NeedAModel) { EXPECT_THAT(ParseEngine({}).error, HasSubstr("--model")); }

@@ -260,6 +260,7 @@ void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
   step.stats.milliseconds = result.milliseconds;
   step.stats.idle_ms = result.idle_ms;
   step.stats.host_ms += result.host_ms + stopwatch.milliseconds();
+  stats.calls = result.calls;
   ++stats.num_steps;
   stats.host_ms += step.stats.host_ms;
   stats.idle_ms += step.stats.idle_ms;
@@ -357,8 +358,8 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   spec.targets_begin = wants_prompt ? 1 : prompt_len;
   spec.targets_end = prompt_len + static_cast<int32_t>(spec.completion_ids.size());
   spec.prefix_root = std::make_shared<const PrefixRoot>(
-      fmt::format("weights {}, profile {}, mode invariant, mask causal, salt {}",
-                  weights_generation, kNumericsProfile, request.cache_salt));
+      fmt::format("weights {}, profile {}, mode {}, mask causal, salt {}", weights_generation,
+                  kNumericsProfile, ModeName(resolved.config.mode), request.cache_salt));
   scheduler.Add(std::move(spec));
 }
 

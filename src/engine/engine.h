@@ -24,6 +24,7 @@
 #include "engine/engine_config.h"
 #include "request/output.h"
 #include "request/request.h"
+#include "tensor/stream.h"
 
 namespace vexact {
 
@@ -44,6 +45,7 @@ struct EngineStats {
   int64_t prefix_cache_hits = 0;     // tokens found
   double host_ms = 0.0;              // StepStats', of all steps
   double idle_ms = 0.0;              // likewise
+  CallCounts calls;  // of linears and attention in the steps collected, the one in flight included
 };
 
 // A request that was found possible: tokenised, limits checked, seed chosen.

@@ -65,20 +65,20 @@ Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpo
   return std::make_shared<const Tokenizer>(std::move(tokenizer));
 }
 
-Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device) {
+Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device, Mode mode) {
   if (device != "cpu" && device != "cuda" && device != "auto") {
     return InvalidArgument("device: expected cpu, cuda or auto, found \"{}\"", device);
   }
   if (device != "cpu") {
-    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend();
+    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend(mode);
     if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
     if (device == "cuda" || gpu.error().code != ErrorCode::kUnsupported) return gpu.error();
   }
-  return std::shared_ptr<const Backend>(MakeCpuBackend());
+  return std::shared_ptr<const Backend>(MakeCpuBackend(mode));
 }
 
-Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device) {
-  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device));
+Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode mode) {
+  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device, mode));
   if (!backend->UsesHostMemory()) {
     VX_RETURN_IF_ERROR(CheckDevice(*backend));
   }

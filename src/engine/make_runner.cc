@@ -12,6 +12,7 @@ EngineLimits LimitsOf(const Model& model) {
           .kv_bytes_per_token = model.KvBytesPerToken(),
           .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
           .is_gpu = !model.backend().UsesHostMemory(),
+          .mode = model.backend().mode(),
           .memory = model.backend().Memory()};
 }
 

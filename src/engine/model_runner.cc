@@ -85,7 +85,9 @@ Status ModelRunner::AllocateKv(int32_t num_blocks) {
                        static_cast<size_t>(model_->KvBytesPerToken());
   VX_ASSIGN_OR_RETURN(kv_, backend_.Allocate(bytes));
   num_blocks_ = num_blocks;
-  return RecordForwards();
+  VX_RETURN_IF_ERROR(RecordForwards());
+  *stream_.counts = {};  // of the engine's steps alone
+  return {};
 }
 
 // Recorded work has one size for each count of rows; padding rows change no bit, so sizes may be
@@ -121,6 +123,7 @@ Status ModelRunner::RecordForwards() {
   if (!model_->CanCaptureForward()) return {};
   // A step of padding alone, run once without a recording: everything a recording calls is loaded
   // by then.
+  const CallCounts calls_of_steps = *stream_.counts;
   const std::vector<int64_t> sizes = PaddedSizes();
   inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
   RunForward(sizes.back());
@@ -129,6 +132,7 @@ Status ModelRunner::RecordForwards() {
     VX_ASSIGN_OR_RETURN(recordings_[size],
                         backend_.Capture(stream_.stream, [&] { RunForward(size); }));
   }
+  *stream_.counts = calls_of_steps;
   return {};
 }
 
@@ -273,6 +277,7 @@ void ModelRunner::Finish(Job* job, const std::string& stream_error) {
   last_finish_ = now;
   result.milliseconds = elapsed.count();
   result.host_ms = job->host_ms + stopwatch.milliseconds();
+  result.calls = *stream_.counts;
   job->plan.reset();
   job->result.set_value(std::move(result));
 }

@@ -13,6 +13,7 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/linear/linear.h"
 #include "kernels/logprob/logprob.h"
+#include "kernels/mode.h"
 #include "kernels/moe/moe.h"
 #include "kernels/norm_rope_write/norm_rope_write.h"
 #include "kernels/residual_norm/residual_norm.h"
@@ -31,13 +32,17 @@ struct DeviceMemory {
   int64_t free_bytes = 0;
 };
 
-// Every backend gives the same bits for every operator (docs/numerics.md). Any thread may call any
-// member at any time; calls on one stream take effect in their order. Pointers in an operator's
-// arguments are into the backend's memory.
+// Every backend of mode invariant gives the same bits for every operator (docs/numerics.md). Any
+// thread may call any member at any time; calls on one stream take effect in their order. Pointers
+// in an operator's arguments are into the backend's memory.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+  virtual Mode mode() const = 0;
+  // Whether what the other backend packed and allocated may be used here: one device and one layout
+  // of weights, of whatever mode.
+  bool SharesWeightsWith(const Backend& other) const { return name() == other.name(); }
   // For people: what the device is, with the versions of its software.
   virtual std::string Description() const = 0;
   // For people: one line for each schedule that PrepareLinear chose, and what it refused.
@@ -84,9 +89,9 @@ class Backend {
   // Host rows [out of each part, in], stacked along `out`.
   virtual Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const = 0;
   Result<LinearWeight> PackLinear(Rows<const bf16> rows) const { return PackLinear({&rows, 1}); }
-  // Chooses schedules for these problems at these numbers of rows and proves each against the
-  // device's plain kernel; what was not prepared runs on kernels that need no proof. An error names
-  // problem and rows whose bits differ.
+  // Chooses the fastest schedules for these problems at these numbers of rows: in mode invariant of
+  // those proven against the device's plain kernel, in mode variant of all there are. What was not
+  // prepared runs on kernels that need no proof. An error names problem and rows whose bits differ.
   virtual Status PrepareLinear(std::span<const LinearProblem> problems,
                                std::span<const int64_t> rows) const = 0;
 
@@ -114,13 +119,15 @@ class Backend {
 // The plain functions of numerics.md: slow, the measure of every other backend.
 std::unique_ptr<Backend> MakeReferenceBackend();
 // SIMD (AVX-512, AVX2 with FMA, or scalar: chosen at run time, the bits are the same).
-std::unique_ptr<Backend> MakeCpuBackend();
+// In mode variant linears and attention are free (LinearVariantCpu, AttentionVariantCpu).
+std::unique_ptr<Backend> MakeCpuBackend(Mode mode = Mode::kInvariant);
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
-std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target);
-// The first visible GPU, a Hopper (H100, H200). Errors: kUnsupported if this program was built
-// without CUDA, there is no driver or no such device, or the card is of another generation; each
-// names what was found.
-Result<std::unique_ptr<Backend>> MakeSm90Backend();
+std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode = Mode::kInvariant);
+// The first visible GPU, a Hopper (H100, H200). In mode variant linears run on the fastest of all
+// algorithms there are, and attention on the same kernels as in mode invariant. Errors:
+// kUnsupported if this program was built without CUDA, there is no driver or no such device, or the
+// card is of another generation; each names what was found.
+Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode = Mode::kInvariant);
 
 }  // namespace vexact
 

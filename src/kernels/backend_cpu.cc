@@ -6,15 +6,20 @@ namespace {
 
 class CpuBackend : public HostBackend {
  public:
-  explicit CpuBackend(CpuTarget target) : target_(target) {}
+  CpuBackend(CpuTarget target, Mode mode) : target_(target), mode_(mode) {}
 
   std::string_view name() const override { return CpuTargetName(target_); }
+  Mode mode() const override { return mode_; }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return PackLinearCpu(target_, StackRows(parts).rows);
   }
 
   void Linear(const LinearArgs& args, Stream& stream) const override {
-    LinearCpu(target_, args, stream);
+    if (stream.counts != nullptr) {
+      ++stream.counts->linear;
+      stream.counts->free_linear += mode_ == Mode::kVariant ? 1 : 0;
+    }
+    (mode_ == Mode::kInvariant ? LinearCpu : LinearVariantCpu)(target_, args, stream);
   }
   void RmsNorm(const RmsNormArgs& args, Stream& stream) const override {
     RmsNormCpu(target_, args, stream);
@@ -32,7 +37,11 @@ class CpuBackend : public HostBackend {
     EmbeddingCpu(args, stream);
   }
   void Attention(const AttentionArgs& args, Stream& stream) const override {
-    AttentionCpu(target_, args, stream);
+    if (stream.counts != nullptr) {
+      ++stream.counts->attention;
+      stream.counts->free_attention += mode_ == Mode::kVariant ? 1 : 0;
+    }
+    (mode_ == Mode::kInvariant ? AttentionCpu : AttentionVariantCpu)(target_, args, stream);
   }
   void MoeRoute(const MoeRouteArgs& args, Stream& stream) const override {
     MoeRouteCpu(target_, args, stream);
@@ -53,14 +62,17 @@ class CpuBackend : public HostBackend {
 
  private:
   CpuTarget target_;
+  Mode mode_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeCpuBackend() { return MakeCpuBackend(SupportedCpuTargets().back()); }
+std::unique_ptr<Backend> MakeCpuBackend(Mode mode) {
+  return MakeCpuBackend(SupportedCpuTargets().back(), mode);
+}
 
-std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target) {
-  return std::make_unique<CpuBackend>(target);
+std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode) {
+  return std::make_unique<CpuBackend>(target, mode);
 }
 
 }  // namespace vexact

@@ -6,6 +6,7 @@ namespace {
 class ReferenceBackend final : public HostBackend {
  public:
   std::string_view name() const override { return "reference"; }
+  Mode mode() const override { return Mode::kInvariant; }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return PackLinearReference(StackRows(parts).rows);
   }

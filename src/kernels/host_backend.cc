@@ -28,7 +28,8 @@ DeviceMemory HostBackend::Memory() const {
 
 Result<OwnedStream> HostBackend::MakeStream(ThreadPool* pool) const {
   OwnedStream owned;
-  owned.stream.pool = pool;
+  owned.counts = std::make_unique<CallCounts>();
+  owned.stream = {.pool = pool, .counts = owned.counts.get()};
   return owned;
 }
 

@@ -34,6 +34,7 @@ class HookedBackend final : public HostBackend {
   explicit HookedBackend(OperatorHooks hooks) : hooks_(std::move(hooks)) {}
 
   std::string_view name() const override { return "hooked"; }
+  Mode mode() const override { return Mode::kInvariant; }
   bool UsesHostMemory() const override { return hooks_.device_bytes == 0; }
   DeviceMemory Memory() const override {
     if (UsesHostMemory()) return HostBackend::Memory();

@@ -101,6 +101,7 @@ class StagedBackend final : public HostBackend {
         stream_(device_->MakeStream(nullptr).value()) {}
 
   std::string_view name() const override { return device_->name(); }
+  Mode mode() const override { return device_->mode(); }
 
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     VX_ASSIGN_OR_RETURN(LinearWeight weight, device_->PackLinear(parts));

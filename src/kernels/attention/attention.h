@@ -58,6 +58,8 @@ struct AttentionArgs {
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
+// In an order that depends on the call (variant mode).
+void AttentionVariantCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 void AttentionSm90(const AttentionArgs& args, Stream& stream);
 // Head sizes: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.
 size_t AttentionPlanBytesSm90(const AttentionLimits& limits);

@@ -101,7 +101,7 @@ Result<Best> BestOfAny(const CublasLt& library, const CublasLtShape& shape, Line
 Status BenchOne(const CublasLt* library, const Layer& layer, int64_t rows, LinearProver& prover) {
   const CublasLtShape shape = {layer.problem, rows};
   VX_ASSIGN_OR_RETURN(const std::vector<LinearSchedule> candidates,
-                      LinearCandidates(library, shape, {}));
+                      LinearCandidates(library, shape, Mode::kInvariant, {}));
   Best canonical;
   int refused = 0;
   std::string ours;
@@ -213,7 +213,8 @@ Status BenchModel(const std::string& cublaslt) {
   }
   VX_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::Create());
   for (const std::string& path : {cublaslt, std::string("/none")}) {
-    VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear, LinearSm90::Create(0, path));
+    VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear,
+                        LinearSm90::Create(0, Mode::kInvariant, path));
     VX_RETURN_IF_ERROR(linear->Prepare(problems, kRows));
     fmt::print("{}\n", linear->library());
     for (const LinearChoice& choice : linear->Choices()) {
@@ -244,7 +245,7 @@ Result<WordCount> CountWords(const CublasLt* library, const Layer& layer) {
   for (const int64_t rows : kDigestRows) {
     if (rows > layer.most_rows) break;
     VX_ASSIGN_OR_RETURN(const std::vector<LinearSchedule> candidates,
-                        LinearCandidates(library, {layer.problem, rows}, {}));
+                        LinearCandidates(library, {layer.problem, rows}, Mode::kInvariant, {}));
     for (const LinearSchedule& schedule : candidates) {
       VX_ASSIGN_OR_RETURN(const std::optional<uint64_t> differences,
                           prover->CountDifferences(schedule, rows));
