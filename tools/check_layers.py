@@ -28,6 +28,8 @@ LAYERS = [
 SOURCE_SUFFIXES = {".h", ".cc", ".cu", ".cuh", ".inc"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 REFERENCE = re.compile(r"_reference\.(h|cc)$")
+# What a folder of apps/ may include of others there, beside common/.
+APPS = {"cli": ["server"]}
 # What a reference may not include.
 FAST_HEADER = re.compile(r"^hwy/|intrin\.h$|^arm_neon\.h$|^cuda|^cute/|^cutlass/|_cpu[^/]*\.h$|\.cuh$")
 
@@ -58,7 +60,7 @@ def check_include(root, path, quote, header):
             return (f'"{header}": {folder}/ (line {line_of(folder)}) may include only folders on '
                     f"earlier lines, found {target}/ (line {line_of(target)})")
         return None
-    if area == "apps" and target in (folder, "common") and (root / "apps" / header).is_file():
+    if area == "apps" and target in [folder, "common", *APPS.get(folder, [])] and (root / "apps" / header).is_file():
         return None
     if target == "support" and path.stem.endswith("_test"):
         return None

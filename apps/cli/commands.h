@@ -17,6 +17,7 @@ void AddBench(CLI::App& app, Command& chosen);
 void AddTokenize(CLI::App& app, Command& chosen);
 void AddInspect(CLI::App& app, Command& chosen);
 void AddDoctor(CLI::App& app, Command& chosen);
+void AddServe(CLI::App& app, Command& chosen);
 
 }  // namespace vexact
 

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   vexact::AddGenerate(app, chosen);
   vexact::AddScore(app, chosen);
   vexact::AddVerify(app, chosen);
+  vexact::AddServe(app, chosen);
   vexact::AddBench(app, chosen);
   vexact::AddTokenize(app, chosen);
   vexact::AddInspect(app, chosen);

@@ -279,6 +279,11 @@ Result<json> ParseLoneField(std::string_view line, std::string_view name,
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where) {
   VX_ASSIGN_OR_RETURN(const json object, ParseJsonObject(line, where));
+  return ReadRequest(object, kind, defaults, where);
+}
+
+Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
+                                  const SamplingParams& defaults, const std::string& where) {
   VX_RETURN_IF_ERROR(CheckFieldNames(object, kind, where));
   const JsonFields fields(object, where, "");
   ParsedRequest parsed;

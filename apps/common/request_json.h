@@ -3,6 +3,7 @@
 #ifndef VEXACT_COMMON_REQUEST_JSON_H_
 #define VEXACT_COMMON_REQUEST_JSON_H_
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,10 @@ struct ParsedRequest {
 // Errors begin with `where` ("line 3") and name field, expected and found.
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where);
+
+// The same from an object that ParseJsonObject gave.
+Result<ParsedRequest> ReadRequest(const nlohmann::json& object, RequestKind kind,
+                                  const SamplingParams& defaults, const std::string& where);
 
 // "raw_logprobs" or "processed_logprobs".
 Result<LogprobsMode> ParseLogprobsMode(std::string_view name);

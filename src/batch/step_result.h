@@ -17,6 +17,7 @@ struct SequenceResult {
   std::vector<int32_t> redrawn;       // of the targets that redraw, in order of position
   // Why the sequence fails (a logit, a K or a V that is not finite; nothing allowed), or empty.
   std::string fault;
+  bool engine_failed = false;  // the fault is the step's (a device's error), not the sequence's
 };
 
 struct StepResult {

@@ -291,7 +291,10 @@ StepResult ModelRunner::ResultOf(const Job& job) {
     sampler_->Fail(job.plan->sequences[s].slot, fault);
   };
   if (!job.error.empty()) {
-    for (size_t s = 0; s < result.sequences.size(); ++s) fail(s, job.error);
+    for (size_t s = 0; s < result.sequences.size(); ++s) {
+      result.sequences[s].engine_failed = true;
+      fail(s, job.error);
+    }
     return result;
   }
   // What comes first in the text is what the request fails with, however the text was cut: rows

@@ -35,6 +35,7 @@ Output SampleOutput::Append(const PlannedSequence& part, const SequenceResult& r
   if (!result.fault.empty()) {
     Output output = End(FinishReason::kError);
     output.error = result.fault;
+    output.engine_failed = result.engine_failed;
     return output;
   }
   Output output = NewOutput();

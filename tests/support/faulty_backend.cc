@@ -55,6 +55,9 @@ class HookedBackend final : public HostBackend {
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return hooks_.linear ? PackLinearReference(StackRows(parts).rows) : cpu_->PackLinear(parts);
   }
+  void Notify(Stream& /*s*/, void (*call)(void*, const char*), void* data) const override {
+    call(data, hooks_.device_error ? hooks_.device_error() : nullptr);
+  }
   void Linear(const LinearArgs& a, Stream& s) const override {
     hooks_.linear ? hooks_.linear(a, s) : cpu_->Linear(a, s);
   }

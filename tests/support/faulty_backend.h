@@ -32,6 +32,7 @@ struct OperatorHooks {
   // Above 0: the backend has memory apart from the host's, of so many bytes, for all Allocate
   // gives.
   int64_t device_bytes = 0;
+  std::function<const char*()> device_error = {};  // of each step; null: none
 };
 std::unique_ptr<Backend> MakeHookedBackend(OperatorHooks hooks);
 

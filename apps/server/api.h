@@ -1,0 +1,86 @@
+// Api: the server's endpoints, without sockets: a request in, an answer in the making out.
+//
+//   POST /v1/completions, /v1/chat/completions   OpenAI's, with vLLM's parameters
+//   POST /generate                               SGLang's
+//   POST /tokenize, /detokenize                  vLLM's
+//   GET  /v1/models, /v1/models/NAME, /version, /health, /metrics
+#ifndef VEXACT_SERVER_API_H_
+#define VEXACT_SERVER_API_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/model_identity.h"
+#include "server/api_call.h"
+#include "server/generation.h"
+#include "server/http.h"
+#include "server/metrics.h"
+#include "server/writers.h"
+
+namespace vexact {
+
+struct ApiOptions {
+  CallContext calls;
+  GeneratorLimits limits;
+  std::string api_key;                    // "": none is asked for
+  std::optional<ModelIdentity> identity;  // of receipts; none: no receipts
+  // Takes a JSON line about each answer; none: no one listens. Neither prompts nor answers are in
+  // it. Called by many threads.
+  std::function<void(std::string_view line)> log;
+};
+
+// Thread contract: any thread may call any member. Its answers must have ended or been cancelled
+// before its end.
+class Api {
+ public:
+  // `front` outlives it. options.calls.max_model_len and .has_receipts are set here.
+  Api(ApiOptions options, EngineFront& front);
+  Api(const Api&) = delete;
+  Api& operator=(const Api&) = delete;
+
+  PendingAnswer Handle(HttpRequest request, Wake wake);
+
+  // /health says 503 and new work is refused; answers in the making go on.
+  void SetDraining() { is_draining_ = true; }
+  // For /metrics; asking the engine takes up to a step, so its owner does that now and then.
+  void SetEngineStats(const EngineStats& stats) { metrics_.SetEngineStats(stats); }
+  int64_t num_open_samples() const { return generator_.num_open_samples(); }
+
+ private:
+  struct Route;
+  static const Route* FindRoute(std::string_view path);
+  bool IsAuthorized(const HttpRequest& request) const;
+  std::string NewId();
+
+  PendingAnswer Dispatch(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Completions(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Chat(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Generate(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Start(Result<ApiCall> call,
+                      AnswerWriter (*make_writer)(const AnswerOptions&, WriterContext),
+                      const std::string& id, Wake wake);
+  PendingAnswer Tokenize(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Detokenize(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Models(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Version(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Health(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer MetricsText(const HttpRequest& request, const std::string& id, Wake wake);
+  // Counts and logs an answer as it goes by, and gives it its X-Request-Id.
+  PendingAnswer Observe(PendingAnswer answer, std::string_view route, const std::string& id);
+
+  ApiOptions options_;
+  const int64_t created_;   // of the model list: when the server began
+  const uint64_t id_salt_;  // ids of two runs differ
+  std::atomic<uint64_t> next_id_ = 0;
+  std::atomic<bool> is_draining_ = false;
+  Metrics metrics_;
+  Generator generator_;
+};
+
+}  // namespace vexact
+
+#endif  // VEXACT_SERVER_API_H_

@@ -1,0 +1,63 @@
+// Bodies of /v1/completions, /v1/chat/completions and /generate, read into requests.
+//
+// A body's own fields (model, stream, messages, ...) are taken out first; what is left goes through
+// common/request_json.h, so that a sampling parameter means here what it means to `vexact
+// generate`, and an unknown or refused one is named in the same words.
+#ifndef VEXACT_SERVER_API_CALL_H_
+#define VEXACT_SERVER_API_CALL_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "request/request.h"
+#include "tokenizer/tokenizer.h"
+
+namespace vexact {
+
+// {"messages": [...]} and what else of the body a template may read, to the text of a prompt.
+// An error is the request's.
+using ChatPrompt = std::function<Result<std::string>(const std::string& body_json)>;
+
+// What reading a call depends on, beside its body.
+struct CallContext {
+  std::string model_name;                // the one name that "model" may have
+  const Tokenizer* tokenizer = nullptr;  // may be null
+  SamplingParams defaults;
+  ChatPrompt chat_prompt;  // none: chat is refused
+  int32_t max_model_len = 0;
+  int32_t max_logprobs = 20;  // of "logprobs", "top_logprobs", "prompt_logprobs"
+  int32_t max_prompts = 256;  // of one call
+  bool has_receipts = false;
+};
+
+// How a call wants to be answered.
+struct AnswerOptions {
+  bool is_batch = false;  // the body's prompt was a list of prompts
+  bool stream = false;
+  bool include_usage = false;
+  bool echo = false;
+  bool hides_output = false;  // max_tokens 0: one token is drawn, since the engine has to, and
+                              // none is shown
+  bool return_token_ids = false;
+  bool return_receipt = false;
+  // Of /generate alone: where reported prompt log-probabilities begin, and whether there are any.
+  int32_t logprob_start = 0;
+};
+
+struct ApiCall {
+  std::vector<Request> requests;
+  AnswerOptions options;
+};
+
+// Errors: kNotFound: another model; kUnsupported: a field that is refused by name; kInternal:
+// never.
+Result<ApiCall> ParseCompletion(const std::string& body, const CallContext& context);
+Result<ApiCall> ParseChat(const std::string& body, const CallContext& context);
+Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context);
+
+}  // namespace vexact
+
+#endif  // VEXACT_SERVER_API_CALL_H_

@@ -1,0 +1,258 @@
+#include "server/generation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "server/error_response.h"
+
+namespace vexact {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// About what an output takes while it waits.
+int64_t BytesOf(const Output& output) {
+  size_t bytes = sizeof(Output) + output.text.size() +
+                 (output.token_ids.size() + output.redrawn_token_ids.size()) * sizeof(int32_t);
+  for (const auto* tokens : {&output.logprobs, &output.prompt_logprobs}) {
+    for (const TokenLogprob& token : *tokens) {
+      bytes += sizeof(TokenLogprob) + token.top.size() * sizeof(TopLogprob);
+    }
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+// A nonsensical n is the engine's to refuse.
+int64_t SamplesOf(const Request& request) { return std::max(request.sampling.n, 1); }
+
+}  // namespace
+
+// One call: outputs come in on the engine's thread, news go out on the connection's.
+class Generation : public std::enable_shared_from_this<Generation> {
+ public:
+  Generation(Generator& generator, AnswerWriter writer, Wake wake)
+      : generator_(generator), writer_(std::move(writer)), wake_(std::move(wake)) {}
+
+  // The error of the first request that the engine does not take; then it has none of them.
+  Status Submit(std::vector<Request> requests, bool needs_logprobs);
+  AnswerNews Next();
+  void Cancel();
+
+ private:
+  struct Pending {
+    size_t request = 0;
+    Output output;
+  };
+
+  void Post(size_t request, const Output& output);
+  double SecondsSinceLast(size_t request, const Output& output);
+  void AppendNews(const Pending& pending, AnswerNews& news);
+  void Fail(const std::string& error, AnswerNews& news);
+  bool AllFinished() const;
+
+  Generator& generator_;
+  const AnswerWriter writer_;
+  const Wake wake_;
+
+  // The connection's thread's.
+  std::vector<RequestResult> results_;
+  bool has_begun_ = false;  // the head of a stream is sent
+
+  // The engine's thread's: when each sample last had tokens.
+  std::vector<std::vector<Clock::time_point>> last_tokens_;
+
+  std::mutex mutex_;  // guards everything below
+  std::vector<Pending> pending_;
+  int64_t pending_bytes_ = 0;
+  std::vector<RequestId> ids_;
+  bool is_cancelled_ = false;
+  bool is_too_slow_ = false;
+};
+
+Status Generation::Submit(std::vector<Request> requests, bool needs_logprobs) {
+  results_.resize(requests.size());
+  int64_t samples_left = 0;  // admitted, and not yet the engine's
+  for (const Request& request : requests) {
+    last_tokens_.emplace_back(static_cast<size_t>(SamplesOf(request)));
+    samples_left += SamplesOf(request);
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Request& request = requests[i];
+    const int64_t samples = SamplesOf(request);
+    RequestResult& result = results_[i];
+    result.index = static_cast<int64_t>(i);
+    result.show_logprobs = request.sampling.logprobs.has_value();
+    result.show_prompt_logprobs = request.sampling.prompt_logprobs.has_value();
+    result.request = std::make_shared<const Request>(request);
+    if (needs_logprobs && !request.sampling.logprobs) request.sampling.logprobs = 0;
+    const Result<RequestId> id = generator_.front_.Submit(
+        std::move(request),
+        [self = shared_from_this(), i](const Output& output) { self->Post(i, output); });
+    if (!id.ok()) {
+      generator_.open_samples_ -= samples_left;
+      Cancel();
+      return id.error();
+    }
+    samples_left -= samples;
+    const std::lock_guard lock(mutex_);
+    ids_.push_back(*id);
+  }
+  return {};
+}
+
+double Generation::SecondsSinceLast(size_t request, const Output& output) {
+  if (output.token_ids.empty()) return -1.0;
+  Clock::time_point& last = last_tokens_[request][static_cast<size_t>(output.sample_index)];
+  const Clock::time_point before = std::exchange(last, Clock::now());
+  if (before == Clock::time_point()) return -1.0;
+  return std::chrono::duration<double>(last - before).count();
+}
+
+void Generation::Post(size_t request, const Output& output) {
+  generator_.Count(output, SecondsSinceLast(request, output));
+  bool overflows = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_cancelled_) return;
+    pending_.push_back({request, output});
+    pending_bytes_ += BytesOf(output);
+    overflows = writer_.streams && pending_bytes_ > generator_.limits_.max_pending_bytes;
+    is_too_slow_ = overflows;
+  }
+  if (overflows) Cancel();
+  wake_();
+}
+
+void Generation::Cancel() {
+  std::vector<RequestId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    is_cancelled_ = true;
+    pending_.clear();
+    ids.swap(ids_);
+  }
+  for (const RequestId id : ids) generator_.front_.Abort(id);
+}
+
+bool Generation::AllFinished() const {
+  return std::all_of(results_.begin(), results_.end(),
+                     [](const RequestResult& result) { return result.finished(); });
+}
+
+void Generation::Fail(const std::string& error, AnswerNews& news) {
+  const ApiError api = {.status = 500, .message = error};
+  if (has_begun_) {
+    news.bytes += SseEvent(ErrorJson(api));
+  } else {
+    news.head = ErrorResponse(api);
+    news.bytes.clear();
+  }
+  news.end = true;
+  Cancel();
+}
+
+void Generation::AppendNews(const Pending& pending, AnswerNews& news) {
+  const Output& output = pending.output;
+  AppendOutput(output, results_[pending.request]);
+  if (output.finish_reason == FinishReason::kError) {
+    Fail(output.error, news);
+  } else if (writer_.streams) {
+    news.bytes += writer_.piece(results_, pending.request, output);
+  }
+}
+
+AnswerNews Generation::Next() {
+  std::vector<Pending> pending;
+  bool is_too_slow = false;
+  {
+    const std::lock_guard lock(mutex_);
+    pending.swap(pending_);
+    pending_bytes_ = 0;
+    is_too_slow = is_too_slow_;
+  }
+  AnswerNews news;
+  if (is_too_slow) {
+    Fail("the client took too long to read its answer", news);
+    return news;
+  }
+  for (const Pending& item : pending) {
+    AppendNews(item, news);
+    if (news.end) return news;
+  }
+  news.end = AllFinished();
+  if (!writer_.streams) {
+    if (news.end) news.head = HttpResponse{.body = writer_.whole(results_)};
+    return news;
+  }
+  if (news.end) news.bytes += writer_.last(results_);
+  if (!has_begun_ && !news.bytes.empty()) {
+    has_begun_ = true;
+    news.head = HttpResponse{.content_type = "text/event-stream",
+                             .headers = {{"Cache-Control", "no-cache"}}};
+    if (news.end) news.head->body.swap(news.bytes);
+  }
+  return news;
+}
+
+Generator::Generator(EngineFront& front, Metrics& metrics, GeneratorLimits limits)
+    : front_(front), metrics_(metrics), limits_(limits) {}
+
+Generator::~Generator() { front_.Drain(); }
+
+bool Generator::Admit(int64_t samples) {
+  int64_t open = open_samples_;
+  while (open + samples <= limits_.max_open_samples) {
+    if (open_samples_.compare_exchange_weak(open, open + samples)) return true;
+  }
+  return false;
+}
+
+void Generator::Count(const Output& output, double since_last_s) {
+  if (output.sample_index == 0 && !output.token_ids.empty() && since_last_s < 0.0) {
+    metrics_.CountPromptTokens(static_cast<int64_t>(output.prompt_token_ids->size()));
+  }
+  metrics_.CountOutput(output, since_last_s);
+  if (output.engine_failed) {
+    const std::lock_guard lock(mutex_);
+    if (fault_.empty()) fault_ = output.error;
+  }
+  if (output.finished()) --open_samples_;
+}
+
+std::string Generator::fault() const {
+  const std::lock_guard lock(mutex_);
+  return fault_;
+}
+
+PendingAnswer Generator::Start(GenerationCall call, Wake wake) {
+  const auto refuse = [](ApiError error) { return ReadyAnswer(ErrorResponse(error)); };
+  if (const std::string reason = fault(); !reason.empty()) {
+    return refuse({.status = 503, .message = "the engine has failed: " + reason});
+  }
+  int64_t samples = 0;
+  for (const Request& request : call.requests) samples += SamplesOf(request);
+  if (samples > limits_.max_open_samples) {
+    return refuse({.status = 400,
+                   .message = fmt::format("n: expected at most {} samples of all prompts, found {}",
+                                          limits_.max_open_samples, samples),
+                   .param = "n"});
+  }
+  if (!Admit(samples)) {
+    return refuse({.status = 429,
+                   .message = fmt::format("expected at most {} samples at once, found {} more; try "
+                                          "again later",
+                                          limits_.max_open_samples, samples),
+                   .code = "queue_full"});
+  }
+  const auto generation =
+      std::make_shared<Generation>(*this, std::move(call.writer), std::move(wake));
+  const Status status = generation->Submit(std::move(call.requests), call.needs_logprobs);
+  if (!status.ok()) return refuse(RequestError(status.error()));
+  return {.next = [generation] { return generation->Next(); },
+          .cancel = [generation] { generation->Cancel(); }};
+}
+
+std::string SseEvent(std::string_view data) { return fmt::format("data: {}\n\n", data); }
+
+}  // namespace vexact
