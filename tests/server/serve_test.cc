@@ -11,6 +11,7 @@
 
 #include "support/cli.h"
 #include "support/http_client.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 #include "support/test_scale.h"
 
