@@ -96,10 +96,9 @@ __device__ __forceinline__ void JoinSegments(const AttentionParameters& p, const
 
 // kWidth neighbouring elements a thread. A thread's loads of kTogether segments are under way at
 // once, beside those of their M and l: one that waits for each needs 290 ns a segment (H200).
-template <int kHeadDim, int kWidth>
+template <int kHeadDim, int kWidth, int kTogether>
 __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const SplitHead& head,
                                              DecodeShared<kHeadDim>* shared) {
-  constexpr int kTogether = kWidth == 4 ? 16 : 32;
   const int32_t elements = head.rows * kHeadDim;
   for (int32_t base = 0; base < elements; base += kConsumers * kWidth) {
     const int32_t own = base + static_cast<int32_t>(threadIdx.x) * kWidth;
@@ -480,9 +479,18 @@ class DecodeConsumer {
     __threadfence();
     const SplitHead head{s_, kv_head_, slot_, rows_, (tiles + kSegmentTiles - 1) / kSegmentTiles};
     if (rows_ * kHeadDim <= kConsumers) {
-      FoldPartials<kHeadDim, 1>(p_, head, shared_);
+      FoldSegments<1, 32>(head);
     } else {
-      FoldPartials<kHeadDim, 4>(p_, head, shared_);
+      FoldSegments<4, 16>(head);
+    }
+  }
+  // Segments of a context to 1024 all at once, without steps for segments that are not there.
+  template <int kWidth, int kMany>
+  __device__ __forceinline__ void FoldSegments(const SplitHead& head) {
+    if (head.segments <= 4) {
+      FoldPartials<kHeadDim, kWidth, 4>(p_, head, shared_);
+    } else {
+      FoldPartials<kHeadDim, kWidth, kMany>(p_, head, shared_);
     }
   }
 

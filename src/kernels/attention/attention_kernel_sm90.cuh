@@ -33,25 +33,24 @@ struct AttentionShared {
 };
 
 template <int kHeadDim>
-__device__ __forceinline__ void Consume(const AttentionParameters& p, int32_t prefill_units,
+__device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
                                         AttentionShared<kHeadDim>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kHasWidePrefill<kHeadDim>) {
-    if (prefill_units > 0) {
+    if (work.prefill_units > 0) {
       PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
-      for (; ticket < prefill_units; ticket = reader.NextTicket()) {
+      for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
         prefill.RunUnit(ReadPrefillWork(p, ticket));
       }
       MeetConsumers();
-      run = ticket - prefill_units;
+      run = ticket - work.prefill_units;
     }
   }
-  const auto runs = static_cast<int32_t>(gridDim.x);
-  while (run < runs) {
-    DecodeConsumer<kHeadDim>(p, ReadRun(p, run), &shared->decode, &reader).Run();
-    run = prefill_units > 0 ? reader.NextTicket() - prefill_units : runs;
+  while (run < work.runs) {
+    DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
   }
 }
 
@@ -62,19 +61,21 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   auto* shared = reinterpret_cast<AttentionShared<kHeadDim>*>(bytes);
   AllowLater();
   if (threadIdx.x == 0) shared->ring.Init();
-  const int32_t prefill_units =
-      kHasWidePrefill<kHeadDim>
-          ? __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads)
-          : 0;
+  if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
+  BlockWork work{0, __ldcg(&p.plan.counters->runs)};
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    work.prefill_units =
+        __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
+  }
   __syncthreads();
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim>(p, prefill_units, shared);
+    Consume<kHeadDim>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim>(p, &shared->ring).Run(prefill_units);
+    RingProducer<kHeadDim>(p, &shared->ring).Run(work);
   }
 }
 

@@ -148,6 +148,7 @@ __global__ void __launch_bounds__(kPlanThreads) PlanKernel(PlanParameters p) {
   if (thread == kPlanThreads - 1) all = {work, sequences};
   __syncthreads();
 
+  if (thread == 0 && all.work > 0) p.plan.counters->runs = p.runs;
   DecodeBoundary own_boundary{};
   own_boundary.sequence = all.sequences;
   int32_t rows = 0;

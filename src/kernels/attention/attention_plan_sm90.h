@@ -48,6 +48,7 @@ struct alignas(16) DecodeBoundary {
 
 struct AttentionCounters {
   int32_t prefill;  // units
+  int32_t runs;     // of decode work; 0 without any
   // Of the layer that is running, if there is prefill; its last block sets them back to 0. Tickets
   // for prefill units of all KV heads, then for decode's runs.
   int32_t taken;

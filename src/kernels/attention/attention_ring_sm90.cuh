@@ -54,6 +54,19 @@ struct KvRing {
   uint64_t ticket_full[kTickets];
   uint64_t ticket_empty[kTickets];
   int32_t ticket[kTickets];
+  DecodeRun own_run;  // of the block's index
+
+  // By warp 1; then __syncthreads. A step without prefill begins with this run: it is there as soon
+  // as it is known that there is no prefill.
+  __device__ __forceinline__ void LoadOwnRun(const AttentionParameters& p) {
+    static_assert(sizeof(DecodeRun) == 2 * sizeof(DecodeBoundary));
+    if (Lane() >= static_cast<int>(sizeof(DecodeRun) / 16)) return;
+    reinterpret_cast<int4*>(&own_run)[Lane()] =
+        __ldcg(reinterpret_cast<const int4*>(p.plan.boundaries + blockIdx.x) + Lane());
+  }
+  __device__ __forceinline__ DecodeRun RunAt(const AttentionParameters& p, int32_t run) const {
+    return run == static_cast<int32_t>(blockIdx.x) ? own_run : ReadRun(p, run);
+  }
 
   // By one thread; then __syncthreads.
   __device__ __forceinline__ void Init() {
@@ -103,6 +116,12 @@ class RingReader {
   RingPlace<Ring::kTickets> mail_;
 };
 
+// What a step has for its blocks.
+struct BlockWork {
+  int32_t prefill_units;  // of all KV heads
+  int32_t runs;           // of decode
+};
+
 // By one thread of each block, once it takes no more: the last one sets the tickets back.
 __device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
   __threadfence();
@@ -119,21 +138,22 @@ class RingProducer {
 
   __device__ RingProducer(const AttentionParameters& p, Ring* ring) : p_(p), ring_(ring) {}
 
-  // The whole warp. prefill_units: of the step, all KV heads.
-  __device__ __forceinline__ void Run(int32_t prefill_units) {
-    const auto runs = static_cast<int32_t>(gridDim.x);
+  // The whole warp.
+  __device__ __forceinline__ void Run(const BlockWork& work) {
     auto run = static_cast<int32_t>(blockIdx.x);
-    if (prefill_units > 0) {
+    if (work.prefill_units > 0) {
       Wait();
       int32_t ticket = TakeTicket();
-      for (; ticket < prefill_units; ticket = TakeTicket()) CopyUnit(ReadPrefillWork(p_, ticket));
-      run = ticket - prefill_units;
+      for (; ticket < work.prefill_units; ticket = TakeTicket()) {
+        CopyUnit(ReadPrefillWork(p_, ticket));
+      }
+      run = ticket - work.prefill_units;
     }
-    while (run < runs) {
+    while (run < work.runs) {
       CopyRun(run);
-      run = prefill_units > 0 ? TakeTicket() - prefill_units : runs;
+      run = work.prefill_units > 0 ? TakeTicket() - work.prefill_units : work.runs;
     }
-    if (prefill_units > 0 && Lane() == 0) FinishTickets(p_.plan.counters);
+    if (work.prefill_units > 0 && Lane() == 0) FinishTickets(p_.plan.counters);
   }
 
  private:
@@ -179,7 +199,7 @@ class RingProducer {
   // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
   __device__ __forceinline__ void CopyRun(int32_t run) {
     table_ = -1;
-    DecodeCursor cursor(p_, ReadRun(p_, run));
+    DecodeCursor cursor(p_, ring_->RunAt(p_, run));
     for (; !cursor.done(); cursor.Advance()) {
       FindBlocks(cursor);
       const DecodeSequence& s = cursor.sequence();
