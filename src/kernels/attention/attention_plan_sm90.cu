@@ -11,9 +11,10 @@ namespace {
 constexpr int kPlanThreads = 1024;
 constexpr int kMaxBoundaries = 512;
 // Decode work is counted in chunks of 16 positions of one KV head. A head that a block begins or
-// ends costs it about as much as this many chunks.
+// ends costs it about as much as this many chunks (64 sequences of 1 to 1000: 55 us counting 4, 49
+// counting 8).
 constexpr int kWorkChunk = 16;
-constexpr int kHeadWork = 4;
+constexpr int kHeadWork = 8;
 constexpr int kSegmentWork = kAttentionSegment / kWorkChunk;
 
 struct PlanParameters {
