@@ -10,8 +10,8 @@
 
 namespace vexact {
 
-// Defaults are far above real templates (Qwen3's with 1,000 messages: 0.2 million units) and are
-// reached within seconds.
+// Defaults are far above what real templates need; what they bound is time and memory, whatever the
+// template.
 struct ChatLimits {
   int64_t max_work = 20'000'000;  // nodes visited, elements looked at, and 64-byte pieces of text
   int64_t max_value_bytes = int64_t{256} << 20;  // of all values made, also those already dropped
