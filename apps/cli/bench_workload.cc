@@ -233,6 +233,10 @@ Result<std::vector<Request>> ReadRequests(const std::string& path, int64_t limit
     VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
                         ParseRequest(line.text, RequestKind::kGenerate, SamplingParams(),
                                      fmt::format("{}: line {}", path, line.number)));
+    if (parsed.chat) {
+      return Unsupported("{}: line {}: \"messages\": not supported in a benchmark", path,
+                         line.number);
+    }
     requests.push_back(std::move(parsed.request));
   }
   if (requests.empty()) return InvalidArgument("{}: expected requests, found none", path);

@@ -176,6 +176,7 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   ResultWriter writer(std::move(output).value(), flags, receipts->get());
   FeederOptions feeding;
   feeding.kind = kind;
+  feeding.chat_template = &session->chat_template();
   feeding.defaults = flags.sampling.Defaults(session->model_config().generation);
   feeding.need_logprobs = flags.digest || !flags.receipts.empty();
   feeding.keep_requests = !flags.receipts.empty();

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "chat/chat_template.h"
 #include "request/request.h"
 
 namespace vexact {
@@ -20,8 +21,11 @@ enum class RequestKind {
 
 struct ParsedRequest {
   Request request;
+  // A chat, instead of a prompt ("messages", "tools", "chat_template_kwargs",
+  // "add_generation_prompt"): its template makes the prompt. Without a time.
+  std::optional<ChatInput> chat = {};
   // Text whose log-probabilities are asked for; absent when the line gave its token ids.
-  std::optional<std::string> completion;
+  std::optional<std::string> completion = {};
 };
 
 // Parses one line, starting from `defaults` for what it does not say; a null field counts as not

@@ -15,6 +15,7 @@ using testing::HasSubstr;
 TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
   const std::vector<std::vector<std::string>> commands = {{},
                                                           {"generate"},
+                                                          {"chat"},
                                                           {"score"},
                                                           {"bench"},
                                                           {"bench", "throughput"},
@@ -27,7 +28,7 @@ TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
     EXPECT_EQ(result.exit_status, 0);
     EXPECT_THAT(result.out, HasSubstr("--help"));
     EXPECT_EQ(result.err, "");
-    if (command.size() > 1 && command != commands[3]) {
+    if (command.size() > 1 && command != commands[4]) {
       EXPECT_TRUE(command[0] == "bench" || result.out.find("--model-path") != std::string::npos);
     }
   }
@@ -102,6 +103,9 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"generate", "--model", TinyModel(), "--prompt", "a", "--pipeline-depth", "2"},
       {"generate", "--model", TinyModel(), "--prompt", "a", "--disable-chunked-prefill",
        "--max-num-batched-tokens", "100", "--max-model-len", "200"},
+      {"chat"},
+      {"chat", "--model", TinyModel(), "--n", "2"},
+      {"chat", "--model", TinyModel(), "--chat-template-kwargs", "[]"},
       {"score", "--model", TinyModel()},
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
@@ -179,6 +183,7 @@ TEST(Inspect, SaysWhatAModelIs) {
   const json model = JsonLines(result.out).at(0);
   EXPECT_EQ(model["architecture"], "llama");
   EXPECT_EQ(model["context_length"], 4096);
+  EXPECT_EQ(model["chat_template"], true);
   EXPECT_EQ(model["stop_token_ids"], (json{2, 3}));
   EXPECT_EQ(model["kv_bytes_per_token"], 2 * 3 * 2 * 64 * 2);  // K and V, layers, heads, dim, bf16
   int64_t parameters = 0;

@@ -48,6 +48,10 @@ std::unique_ptr<const TempDir> MakeTinyModel() {
                                std::filesystem::path(folder->path()) / file.path().filename());
   }
   folder->Write("tokenizer.json", ByteTokenizer());
+  folder->Write("chat_template.jinja",
+                "{{ bos_token }}{% for message in messages %}"
+                "{{ message.role[0] + ':' + message.content + ';' }}{% endfor %}"
+                "{{ 'a:' if add_generation_prompt }}{{ mark }}");
   folder->Write("tokenizer_config.json", R"({"bos_token": "<|bos|>", "eos_token": "<|eos|>"})");
   return folder;
 }
