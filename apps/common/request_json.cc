@@ -319,7 +319,9 @@ Result<json> ParseLoneField(std::string_view line, std::string_view name,
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where) {
   VX_ASSIGN_OR_RETURN(const json object, ParseJsonObject(line, where));
-  return ReadRequest(object, kind, defaults, where);
+  VX_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(object, kind, defaults, where));
+  VX_ASSIGN_OR_RETURN(parsed.chat, ReadChat(line, JsonFields(object, where, ""), where));
+  return parsed;
 }
 
 Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
@@ -330,7 +332,6 @@ Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
   Request& request = parsed.request;
   request.sampling = defaults;
   VX_RETURN_IF_ERROR(CheckOnePrompt(fields, where));
-  VX_ASSIGN_OR_RETURN(parsed.chat, ReadChat(line, fields, where));
   VX_RETURN_IF_ERROR(ReadString(fields, "prompt", request.prompt));
   VX_RETURN_IF_ERROR(ReadTokenIds(fields, "prompt_token_ids", request.prompt_token_ids));
   VX_RETURN_IF_ERROR(ReadString(fields, "cache_salt", request.cache_salt));

@@ -34,7 +34,7 @@ struct ParsedRequest {
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where);
 
-// The same from an object that ParseJsonObject gave.
+// The same from an object that ParseJsonObject gave, but for what only a line's text tells: `chat`.
 Result<ParsedRequest> ReadRequest(const nlohmann::json& object, RequestKind kind,
                                   const SamplingParams& defaults, const std::string& where);
 
