@@ -18,6 +18,7 @@ LAYERS = [
     ["numerics"],
     ["tensor"],
     ["request", "tokenizer", "checkpoint", "kvcache"],
+    ["chat"],
     ["kernels"],
     ["batch"],
     ["scheduler", "model", "sampler", "output"],

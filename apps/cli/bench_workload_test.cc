@@ -29,6 +29,17 @@ TEST(ParseTrace, NamesWhatIsWrong) {
   EXPECT_FALSE(ParseTrace("", "t.csv", 0).ok());
 }
 
+TEST(OutputLengths, OfATableGiveWayToTheFlag) {
+  const WorkloadSource source{.vocab_size = 50, .seed = 3};
+  WorkloadFlags flags;
+  flags.num_requests = 2;
+  EXPECT_EQ((*MakeRequests(flags, source))[1].sampling.max_tokens, 64);
+  flags.output_len = 7;
+  EXPECT_EQ((*MakeRequests(flags, source))[1].sampling.max_tokens, 7);
+  flags.dataset = "d.json";
+  EXPECT_THAT(MakeRequests(flags, source).error().message, HasSubstr("a model with a tokenizer"));
+}
+
 TEST(RandomRequests, AreAFunctionOfTheSeed) {
   const std::vector<RequestLengths> lengths = {{5, 3}, {5, 3}};
   const auto first = RandomRequests(lengths, 100, 1);

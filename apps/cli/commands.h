@@ -11,6 +11,7 @@ namespace vexact {
 using Command = std::function<int()>;
 
 void AddGenerate(CLI::App& app, Command& chosen);
+void AddChat(CLI::App& app, Command& chosen);
 void AddScore(CLI::App& app, Command& chosen);
 void AddVerify(CLI::App& app, Command& chosen);
 void AddBench(CLI::App& app, Command& chosen);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <vector>
 
 namespace vexact {
@@ -35,16 +36,18 @@ Result<DeviceSpeed> MeasureDevice(const Backend& backend, ThreadPool& pool) {
   VX_ASSIGN_OR_RETURN(OwnedStream owned, backend.MakeStream(&pool));
   Stream& stream = owned.stream;
   VX_ASSIGN_OR_RETURN(const Buffer a, backend.Allocate(copy_bytes));
-  VX_ASSIGN_OR_RETURN(const Buffer b, backend.Allocate(copy_bytes));
   VX_ASSIGN_OR_RETURN(const Buffer y, backend.Allocate(copy_bytes));
   const Rows<bf16> all(y.as<bf16>(), copy_rows, kFeatures);
-  const ResidualArgs residual{.a = {a.as<bf16>(), copy_rows, kFeatures},
-                              .b = {b.as<bf16>(), copy_rows, kFeatures},
-                              .y = all};
+  std::vector<int32_t> order(static_cast<size_t>(copy_rows));
+  std::iota(order.begin(), order.end(), 0);
+  VX_ASSIGN_OR_RETURN(const Buffer ids, backend.Allocate(order.size() * sizeof(int32_t)));
+  backend.Upload(ids.data(), order.data(), ids.bytes(), stream);
+  const EmbeddingArgs copy{
+      .table = {a.as<bf16>(), copy_rows, kFeatures}, .ids = ids.as<int32_t>(), .y = all};
   DeviceSpeed speed{.matrix_rows = rows};
-  VX_ASSIGN_OR_RETURN(const double residual_s,
-                      SecondsOfACall(backend, stream, [&] { backend.Residual(residual, stream); }));
-  speed.bandwidth = 3.0 * static_cast<double>(copy_bytes) / residual_s;
+  VX_ASSIGN_OR_RETURN(const double copy_s,
+                      SecondsOfACall(backend, stream, [&] { backend.Embedding(copy, stream); }));
+  speed.bandwidth = 2.0 * static_cast<double>(copy_bytes) / copy_s;
 
   const LinearProblem problem{.out_features = kFeatures, .in_features = kFeatures};
   VX_RETURN_IF_ERROR(backend.PrepareLinear({&problem, 1}, {&rows, 1}));

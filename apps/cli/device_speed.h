@@ -9,7 +9,7 @@
 namespace vexact {
 
 struct DeviceSpeed {
-  double bandwidth = 0.0;    // bytes a second that `residual` reads and writes in large buffers
+  double bandwidth = 0.0;    // bytes a second that `embedding` reads and writes in large buffers
   double matrix_rate = 0.0;  // multiply-adds a second of `linear`
   int64_t matrix_rows = 0;   // of that linear; 4096 -> 4096
 };

@@ -28,8 +28,8 @@ struct DoctorFlags {
 
 constexpr const char* kFooter =
     R"(The CPU's fast kernels are compared with the plain functions of docs/numerics.md, a GPU's with the CPU's.
---compare-digests recomputes what a file of --record-digests holds: all blocks of rows up to --digest-rows,
-and single rows beyond.
+--record-digests runs an operator at its most rows, and at every number of rows up to --digest-rows;
+--compare-digests recomputes what the file holds: all blocks of rows up to --digest-rows, single rows beyond.
 Exit status: 0 all bits are right, 1 some are not or the run failed, 2 wrong usage.)";
 
 // The linear layers of Qwen3-1.7B.
@@ -82,7 +82,7 @@ class Doctor {
 
   Status PrintSpeed() {
     VX_ASSIGN_OR_RETURN(const DeviceSpeed speed, MeasureDevice(device_, pool_));
-    Print("memory           {:.0f} GB/s (residual)", speed.bandwidth * 1e-9);
+    Print("memory           {:.0f} GB/s (embedding)", speed.bandwidth * 1e-9);
     Print("matrix           {:.3f} TFLOP/s (linear, {} x 4096 -> 4096, bf16)",
           speed.matrix_rate * 2e-12, speed.matrix_rows);
     return {};
@@ -131,10 +131,11 @@ class Doctor {
     DigestFile file{device_.Description(), {}};
     for (const DigestCase& digest_case : DigestCases()) {
       const auto start = std::chrono::steady_clock::now();
-      VX_ASSIGN_OR_RETURN(OperatorDigests digests, RecordDigests(digest_case, device_, pool_));
+      VX_ASSIGN_OR_RETURN(OperatorDigests digests,
+                          RecordDigests(digest_case, flags_.digest_rows, device_, pool_));
       file.operators.push_back(std::move(digests));
-      Print("recorded         {}: equal at all {} numbers of rows, {:.2f} s", digest_case.name,
-            std::size(kDigestRows), SecondsSince(start));
+      Print("recorded         {}: equal at all numbers of rows up to {}, {:.2f} s",
+            digest_case.name, flags_.digest_rows, SecondsSince(start));
     }
     return WriteDigestFile(flags_.record_digests, file);
   }
@@ -217,7 +218,7 @@ void AddDoctor(CLI::App& app, Command& chosen) {
       ->type_name("FILE.json");
   AddNumberFlag<int64_t>(
       *command, "--digest-rows", [flags](int64_t rows) { flags->digest_rows = rows; },
-      "rows to recompute at most, from the first [2048]");
+      "rows that are recomputed, from the first, and numbers of rows that are recorded [2048]");
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }
 

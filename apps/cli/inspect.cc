@@ -63,6 +63,13 @@ Totals TotalsOf(std::span<const TensorInfo> tensors) {
   return totals;
 }
 
+// Whether there is one that chats can use, or why it is refused.
+ordered_json ChatTemplateState(const Result<ChatTemplate>& chat) {
+  if (chat.ok()) return true;
+  if (chat.error().code == ErrorCode::kNotFound) return false;
+  return chat.error().message;
+}
+
 Result<ordered_json> Describe(const Checkpoint& checkpoint, bool with_tensors) {
   const ModelConfig& config = checkpoint.config();
   const Totals totals = TotalsOf(checkpoint.tensors());
@@ -90,6 +97,7 @@ Result<ordered_json> Describe(const Checkpoint& checkpoint, bool with_tensors) {
     json["experts"] = config.moe.num_experts;
     json["experts_per_token"] = config.moe.num_experts_per_tok;
   }
+  json["chat_template"] = ChatTemplateState(LoadChatTemplate(checkpoint, tokenizer.get()));
   json["tokenizer_tokens"] = tokenizer ? ordered_json(tokenizer->vocab_size()) : nullptr;
   if (with_tensors) {
     json["tensor_list"] = ordered_json::array();

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   vexact::Command chosen;
   vexact::AddGenerate(app, chosen);
+  vexact::AddChat(app, chosen);
   vexact::AddScore(app, chosen);
   vexact::AddVerify(app, chosen);
   vexact::AddServe(app, chosen);

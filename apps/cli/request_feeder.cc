@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "common/chat_prompt.h"
+
 namespace vexact {
 namespace {
 
@@ -23,7 +25,7 @@ void RequestFeeder::Start(LineReader reader) {
 }
 
 void RequestFeeder::SubmitOnly(Request request) {
-  Submit({std::move(request), std::nullopt}, "");
+  Submit({.request = std::move(request)}, "");
   board_.CloseInput();
 }
 
@@ -44,19 +46,33 @@ void RequestFeeder::ReadAll(LineReader reader) {
   board_.CloseInput();
 }
 
-void RequestFeeder::FeedLine(const LineReader::Line& line) {
-  if (!line.too_long && IsBlank(line.text)) return;
-  const std::string where = fmt::format("line {}", line.number);
-  Result<ParsedRequest> parsed =
-      line.too_long ? InvalidArgument("{}: expected at most {} bytes, found more", where,
-                                      LineReader::kMaxLineBytes)
-                    : ParseRequest(line.text, options_.kind, options_.defaults, where);
-  if (parsed.ok() && parsed->completion && tokenizer_ == nullptr) {
-    parsed = InvalidArgument(
+Result<ParsedRequest> RequestFeeder::ParseLine(const LineReader::Line& line,
+                                               const std::string& where) const {
+  if (line.too_long) {
+    return InvalidArgument("{}: expected at most {} bytes, found more", where,
+                           LineReader::kMaxLineBytes);
+  }
+  VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
+                      ParseRequest(line.text, options_.kind, options_.defaults, where));
+  if (parsed.completion && tokenizer_ == nullptr) {
+    return InvalidArgument(
         "{}: \"completion\": expected \"completion_token_ids\", since the "
         "model has no tokenizer",
         where);
   }
+  if (parsed.chat) {
+    parsed.chat->now = LocalTime();
+    auto ids = EncodeChat(*options_.chat_template, *parsed.chat, tokenizer_);
+    if (!ids.ok()) return Error{ids.error().code, where + ": " + ids.error().message};
+    parsed.request.prompt_token_ids = std::move(ids).value();
+  }
+  return parsed;
+}
+
+void RequestFeeder::FeedLine(const LineReader::Line& line) {
+  if (!line.too_long && IsBlank(line.text)) return;
+  const std::string where = fmt::format("line {}", line.number);
+  Result<ParsedRequest> parsed = ParseLine(line, where);
   if (parsed.ok()) {
     Submit(std::move(parsed).value(), where + ": ");
   } else {

@@ -18,6 +18,7 @@ namespace vexact {
 
 struct FeederOptions {
   RequestKind kind = RequestKind::kGenerate;
+  const Result<ChatTemplate>* chat_template = nullptr;  // the model's; outlives the feeder
   SamplingParams defaults;
   bool need_logprobs = false;  // of every token, also where the request does not ask
   bool keep_requests = false;  // in their results
@@ -45,6 +46,7 @@ class RequestFeeder {
  private:
   void ReadAll(LineReader reader);
   void FeedLine(const LineReader::Line& line);
+  Result<ParsedRequest> ParseLine(const LineReader::Line& line, const std::string& where) const;
   // `where` ("line 3: ", or nothing) begins the message of a request that the engine refuses.
   void Submit(ParsedRequest parsed, const std::string& where);
   void Refuse(std::string error);

@@ -66,8 +66,9 @@ class ResultWriter {
   Status Close() {
     if (flags_.digest) {
       const std::string line = fmt::format(
-          "{{\"digest\":\"{}\",\"requests\":{},\"tokens\":{},\"logprobs\":{}}}", digest_.Finish(),
-          digest_.num_requests(), digest_.num_tokens(), digest_.num_logprobs());
+          "{{\"digest\":\"{}\",\"requests\":{},\"tokens\":{},\"logprobs\":{}{}}}", digest_.Finish(),
+          digest_.num_requests(), digest_.num_tokens(), digest_.num_logprobs(),
+          flags_.engine.config.mode == Mode::kVariant ? ",\"mode\":\"variant\"" : "");
       VX_ASSIGN_OR_RETURN(OutputFile standard_output, OutputFile::Open("-"));
       output_.Flush();
       standard_output.WriteLine(line);
@@ -140,7 +141,8 @@ void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
       ->type_name("FILE");
   app.add_flag("--digest", flags.digest,
                "end with {\"digest\": ...} on standard output: SHA-256 over token ids and "
-               "logprob bits in input order; the same digest is the same answer");
+               "logprob bits in input order; the same digest is the same answer. In mode variant, "
+               "where the next run may have another, it says \"mode\": \"variant\"");
   app.add_flag("--quiet", flags.quiet, "no log and no progress on standard error");
   AddEngineFlags(app, flags.engine);
 }
@@ -148,6 +150,11 @@ void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
 int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   if (const Status status = flags.sampling.Check(); !status.ok()) {
     return Fail(status.error(), kExitUsage);
+  }
+  if (!flags.receipts.empty()) {
+    if (const Status status = RequireInvariant(flags.engine.config, "--receipts"); !status.ok()) {
+      return Fail(status.error(), kExitUsage);
+    }
   }
   Result<OutputFile> output = OutputFile::Open(flags.output);
   if (!output.ok()) return Fail(output.error());
@@ -169,6 +176,7 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   ResultWriter writer(std::move(output).value(), flags, receipts->get());
   FeederOptions feeding;
   feeding.kind = kind;
+  feeding.chat_template = &session->chat_template();
   feeding.defaults = flags.sampling.Defaults(session->model_config().generation);
   feeding.need_logprobs = flags.digest || !flags.receipts.empty();
   feeding.keep_requests = !flags.receipts.empty();

@@ -1,9 +1,11 @@
 #include "cli/session.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "common/flags.h"
+#include "engine/attention_choice.h"
 #include "kernels/backend.h"
 
 namespace vexact {
@@ -22,14 +24,22 @@ int ExitStatusOf(const Error& engine_error) {
   return usage ? kExitUsage : kExitFailure;
 }
 
+// The one check of mode and attention, with what is known of the device.
+Status CheckAttention(const EngineConfig& config, std::optional<AttentionDevice> device) {
+  const auto choice =
+      ChooseAttention({.mode = config.mode, .attn_impl = config.attn_impl, .device = device});
+  return choice.ok() ? Status() : Status(choice.error());
+}
+
 }  // namespace
 
 Status Session::OpenProbe(const std::string& path, EngineConfig& config) {
   if (path.empty()) return {};
   VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path));
   probe_ = std::make_unique<OutputFile>(std::move(file));
-  config.on_step = [probe = probe_.get()](const StepStats& stats) {
+  config.on_step = [probe = probe_.get(), next = config.on_step](const StepStats& stats) {
     probe->WriteLine(StepStatsJson(stats));
+    if (next) next(stats);
   };
   return {};
 }
@@ -43,6 +53,11 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   };
   std::unique_ptr<Session> session(new Session);
   EngineConfig config = flags.config;
+  std::optional<AttentionDevice> device;
+  if (flags.device == "cpu") device = AttentionDevice::kCpu;
+  if (const Status status = CheckAttention(config, device); !status.ok()) {
+    return fail(status.error(), kExitUsage);
+  }
   if (const Status status = session->OpenProbe(flags.batch_probe, config); !status.ok()) {
     return fail(status.error(), kExitFailure);
   }
@@ -51,8 +66,12 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   options.progress = [&interrupts](int64_t /*layers*/, int64_t /*all*/) {
     interrupts.EndProcessIfTriggered();
   };
-  auto backend = MakeBackend(flags.device);
+  auto backend = MakeBackend(flags.device, config.mode);
   if (!backend.ok()) return fail(backend.error(), kExitFailure);
+  device = (*backend)->UsesHostMemory() ? AttentionDevice::kCpu : AttentionDevice::kHopper;
+  if (const Status status = CheckAttention(config, device); !status.ok()) {
+    return fail(status.error(), kExitUsage);
+  }
   Result<LoadedModel> model = LoadModel(flags.model, std::move(backend).value(), options);
   if (!model.ok()) return fail(model.error(), kExitFailure);
   session->model_ = std::move(model).value();
@@ -62,9 +81,10 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
   if (!quiet) {
     const EngineConfig& resolved = session->front_->config();
-    fmt::print(stderr, "{}: {} in {:.2f} s, {}, {} threads, {:.0f} MiB of KV cache\n",
+    fmt::print(stderr, "{}: {} in {:.2f} s, {}, mode {}, {} threads, {:.0f} MiB of KV cache\n",
                flags.model.path, ModelFamilyName(session->model_config().family),
-               SecondsSince(start), session->model_.model->backend().name(), resolved.num_threads,
+               SecondsSince(start), session->model_.model->backend().name(),
+               ModeName(resolved.mode), resolved.num_threads,
                static_cast<double>(resolved.kv_cache_memory_bytes) / (1 << 20));
   }
   return session;

@@ -24,6 +24,7 @@ class Session {
   EngineFront& front() { return *front_; }
   const ModelConfig& model_config() const { return model_.model->config(); }
   const Tokenizer* tokenizer() const { return model_.tokenizer.get(); }  // may be null
+  const Result<ChatTemplate>& chat_template() const { return model_.chat_template; }
 
   // Ends the engine and completes the batch probe.
   Status Close();

@@ -157,6 +157,9 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
 }
 
 int Run(const VerifyFlags& flags) {
+  if (const Status status = RequireInvariant(flags.engine.config, "verify"); !status.ok()) {
+    return Fail(status.error(), kExitUsage);
+  }
   const Result<std::vector<NumberedReceipt>> receipts = ReadReceipts(flags.receipts);
   if (!receipts.ok()) return Fail(receipts.error());
   Result<OutputFile> output = OutputFile::Open(flags.output);

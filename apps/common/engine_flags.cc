@@ -1,45 +1,34 @@
 #include "common/engine_flags.h"
 
-#include <algorithm>
-#include <array>
 #include <string_view>
+#include <vector>
 
 #include "common/flags.h"
 #include "common/float_text.h"
+#include "engine/attention_choice.h"
 
 namespace vexact {
 namespace {
 
 constexpr const char* kGroup = "Engine";
 
-// A flag that has one value so far; others that are known get their own answer.
-struct LoneChoice {
-  std::string_view flag;
-  std::string_view value;
-  std::array<std::string_view, 4> later;  // "" where there are fewer
-};
-
-constexpr LoneChoice kMode{"--mode", "invariant", {"variant"}};
-constexpr LoneChoice kAttention{
-    "--attn-impl", "fa-invariant", {"fa-variant", "fa-invariant-cute", "fa-variant-cute", "flex"}};
-
-Status CheckChoice(const LoneChoice& choice, std::string_view found) {
-  if (found == choice.value) return {};
-  if (!found.empty() &&
-      std::find(choice.later.begin(), choice.later.end(), found) != choice.later.end()) {
-    return Unsupported("{}: not supported yet; this version has {} only", found, choice.value);
-  }
-  return InvalidArgument("expected {}, found \"{}\"", choice.value, found);
-}
-
-void AddChoice(CLI::App& app, const LoneChoice& choice, std::function<void(std::string)> set,
-               const std::string& help) {
-  const auto check = [choice, set = std::move(set)](const std::string& text) -> Status {
-    VX_RETURN_IF_ERROR(CheckChoice(choice, text));
-    set(text);
+void AddModeFlags(CLI::App& app, EngineConfig& config) {
+  const auto set_mode = [&config](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(config.mode, ParseMode(text));
     return {};
   };
-  AddTextFlag(app, std::string(choice.flag), check, help)->type_name("NAME")->group(kGroup);
+  AddTextFlag(app, "--mode", set_mode,
+              "invariant: the same bits in every batch; variant: whatever is fastest, no promise "
+              "about bits [invariant]")
+      ->type_name("NAME")
+      ->group(kGroup);
+  std::vector<std::string_view> names;
+  for (const AttentionImpl& impl : AttentionImpls()) names.push_back(impl.name);
+  app.add_option("--attn-impl", config.attn_impl,
+                 fmt::format("attention implementation, one of {} [follows --mode]",
+                             fmt::join(names, ", ")))
+      ->type_name("NAME")
+      ->group(kGroup);
 }
 
 template <typename T>
@@ -114,12 +103,7 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
   AddNumber(app, "--pipeline-depth", config.pipeline_depth,
             "steps launched ahead of their results: 0 or 1 [1]");
   AddNumber(app, "--seed", config.seed, "requests without a seed draw theirs from this one [0]");
-  AddChoice(
-      app, kMode, [&config](const std::string& /*only one*/) { config.mode = Mode::kInvariant; },
-      "invariant: the same bits in every batch [invariant]");
-  AddChoice(
-      app, kAttention, [&config](std::string name) { config.attn_impl = std::move(name); },
-      "attention implementation: fa-invariant [follows --mode]");
+  AddModeFlags(app, config);
   app.add_option(
          "--device", flags.device,
          "where to compute: cpu, cuda (a Hopper GPU), or auto: the GPU if there is one [auto]")
@@ -131,6 +115,13 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
       ->group(kGroup);
 }
 
+Status RequireInvariant(const EngineConfig& config, std::string_view what) {
+  if (config.mode == Mode::kInvariant) return {};
+  return InvalidArgument(
+      "{} contradicts mode {}: answers of this mode need not come out the same again; use mode {}",
+      what, ModeName(config.mode), ModeName(Mode::kInvariant));
+}
+
 std::string StepStatsJson(const StepStats& stats) {
   std::string json = fmt::format(
       "{{\"step\":{},\"requests\":{},\"prefill_tokens\":{},\"decode_tokens\":{},\"waiting\":{},"
@@ -138,6 +129,10 @@ std::string StepStatsJson(const StepStats& stats) {
       stats.step, stats.num_requests, stats.num_prefill_tokens, stats.num_decode_tokens,
       stats.num_waiting, stats.kv_blocks_used, stats.num_preempted, stats.num_cached_tokens);
   AppendJsonDouble(stats.milliseconds, json);
+  json += ",\"host_ms\":";
+  AppendJsonDouble(stats.host_ms, json);
+  json += ",\"idle_ms\":";
+  AppendJsonDouble(stats.idle_ms, json);
   json += '}';
   return json;
 }

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "engine/engine_config.h"
@@ -27,6 +28,10 @@ void AddModelSourceFlags(CLI::App& app, ModelSource& source);
 // The model's and all engine options. What later versions bring is refused by name, as wrong usage.
 // `flags` must outlive `app`.
 void AddEngineFlags(CLI::App& app, EngineFlags& flags);
+
+// Refuses mode variant for what only holds where bits are promised: `what` is "--receipts" or the
+// like. As wrong usage, before anything is loaded.
+Status RequireInvariant(const EngineConfig& config, std::string_view what);
 
 // One line of --batch-probe, without line end.
 std::string StepStatsJson(const StepStats& stats);

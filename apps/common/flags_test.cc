@@ -210,9 +210,9 @@ TEST(EngineFlags, HaveVllmsNames) {
                                      "--seed",
                                      "-9",
                                      "--mode",
-                                     "invariant",
+                                     "variant",
                                      "--attn-impl",
-                                     "fa-invariant",
+                                     "fa-variant",
                                      "--device",
                                      "cpu",
                                      "--load-format",
@@ -238,40 +238,44 @@ TEST(EngineFlags, HaveVllmsNames) {
   EXPECT_EQ(config.request_timeout_s, 1.5);
   EXPECT_EQ(config.pipeline_depth, 0);
   EXPECT_EQ(config.seed, -9);
-  EXPECT_EQ(config.attn_impl, "fa-invariant");
+  EXPECT_EQ(config.mode, Mode::kVariant);
+  EXPECT_EQ(config.attn_impl, "fa-variant");
   EXPECT_EQ(parsed.flags.device, "cpu");
   EXPECT_FALSE(ParseEngine({"--model", "m", "--no-enable-chunked-prefill"})
                    .flags.config.enable_chunked_prefill);
 }
 
-TEST(EngineFlags, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
-  const std::vector<std::pair<std::string, std::string>> later = {
-      {"--mode", "variant"},
-      {"--attn-impl", "fa-variant"},
-      {"--attn-impl", "fa-invariant-cute"},
-      {"--attn-impl", "flex"},
-      {"--attn-impl", "fa-variant-cute"}};
-  for (const auto& [flag, value] : later) {
-    EXPECT_THAT(ParseEngine({"--model", "m", flag, value}).error,
-                testing::AllOf(HasSubstr(flag), HasSubstr(value), HasSubstr("not supported yet")));
-  }
+TEST(EngineFlags, UnknownModesAndDevicesAreRefused) {
+  EXPECT_THAT(ParseEngine({"--model", "m", "--mode", "fast"}).error,
+              HasSubstr("expected invariant or variant, found \"fast\""));
   EXPECT_THAT(ParseEngine({"--model", "m", "--device", "tpu"}).error, HasSubstr("--device"));
+}
+
+TEST(EngineFlags, WhatPromisesBitsRefusesModeVariant) {
+  EngineConfig config;
+  EXPECT_TRUE(RequireInvariant(config, "--receipts").ok());
+  config.mode = Mode::kVariant;
+  EXPECT_THAT(RequireInvariant(config, "--receipts").error().message,
+              HasSubstr("--receipts contradicts mode variant"));
 }
 
 TEST(EngineFlags, NeedAModel) { EXPECT_THAT(ParseEngine({}).error, HasSubstr("--model")); }
 
 TEST(EngineFlags, AProbeLineHasEveryFigureOfAStep) {
-  EXPECT_EQ(StepStatsJson({.step = 3,
-                           .num_requests = 2,
-                           .num_prefill_tokens = 10,
-                           .num_decode_tokens = 1,
-                           .num_waiting = 4,
-                           .kv_blocks_used = 5,
-                           .num_preempted = 6,
-                           .num_cached_tokens = 7,
-                           .milliseconds = 1.5}),
-            R"({"step":3,"requests":2,"prefill_tokens":10,"decode_tokens":1,"waiting":4,)"
-            R"("kv_blocks_used":5,"preempted":6,"cached_tokens":7,"ms":1.5})");
+  EXPECT_EQ(
+      StepStatsJson({.step = 3,
+                     .num_requests = 2,
+                     .num_prefill_tokens = 10,
+                     .num_decode_tokens = 1,
+                     .num_waiting = 4,
+                     .kv_blocks_used = 5,
+                     .num_preempted = 6,
+                     .num_cached_tokens = 7,
+                     .milliseconds = 1.5,
+                     .host_ms = 0.25,
+                     .idle_ms = 0.5}),
+      R"({"step":3,"requests":2,"prefill_tokens":10,"decode_tokens":1,"waiting":4,)"
+      R"("kv_blocks_used":5,"preempted":6,"cached_tokens":7,"ms":1.5,"host_ms":0.25,"idle_ms":0.5})");
 }
 
 TEST(Progress, ShowsRateAndTimeLeft) {

@@ -215,9 +215,8 @@ Status ReadModel(const JsonFields& fields, ModelIdentity& model) {
 Status ReadRequest(const JsonFields& fields, const std::string& where, Request& request) {
   const json* object = fields.Find("request");
   if (object == nullptr || !object->is_object()) return fields.Expected("request", "an object");
-  VX_ASSIGN_OR_RETURN(
-      ParsedRequest parsed,
-      ReadRequest(*object, RequestKind::kGenerate, {}, where + ": \"request\""));
+  VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
+                      ReadRequest(*object, RequestKind::kGenerate, {}, where + ": \"request\""));
   request = std::move(parsed.request);
   if (!request.prompt_token_ids || !request.sampling.seed) {
     return fields.Expected("request", "an object with \"prompt_token_ids\" and \"seed\"");

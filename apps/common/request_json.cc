@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/json.h"
 #include "checkpoint/json_fields.h"
 
 namespace vexact {
@@ -22,8 +23,7 @@ constexpr IntegerRange kInt64{std::numeric_limits<int64_t>::min(),
 constexpr IntegerRange kTokenId{0, std::numeric_limits<int32_t>::max()};
 
 // Known elsewhere, here in a later time: (field, what it is).
-constexpr std::array<std::pair<std::string_view, std::string_view>, 37> kLaterFields{{
-    {"tools", "tool calls"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 35> kLaterFields{{
     {"tool_choice", "tool calls"},
     {"parallel_tool_calls", "tool calls"},
     {"functions", "tool calls"},
@@ -47,8 +47,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 37> kLaterFi
     {"lora_name", "LoRA adapters"},
     {"lora_path", "LoRA adapters"},
     {"adapter", "LoRA adapters"},
-    {"messages", "chat templates"},
-    {"chat_template", "chat templates"},
+    {"chat_template", "a chat template in a request"},
     {"suffix", "infilling"},
     {"echo", "echoing the prompt"},
     {"stream", "streaming by request"},
@@ -62,8 +61,12 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 37> kLaterFi
     {"thinking_token_budget", "thinking budgets"},
 }};
 
-constexpr std::array<std::string_view, 25> kFields{"prompt",
+constexpr std::array<std::string_view, 29> kFields{"prompt",
                                                    "prompt_token_ids",
+                                                   "messages",
+                                                   "tools",
+                                                   "chat_template_kwargs",
+                                                   "add_generation_prompt",
                                                    "max_tokens",
                                                    "min_tokens",
                                                    "temperature",
@@ -260,6 +263,43 @@ Status CheckOneOf(const JsonFields& fields, std::string_view text, std::string_v
                          has_text ? "both" : "neither");
 }
 
+// Exactly one of the fields that say what to continue must be there.
+Status CheckOnePrompt(const JsonFields& fields, const std::string& where) {
+  if (fields.Find("messages") == nullptr) {
+    for (const std::string_view name : {"tools", "chat_template_kwargs", "add_generation_prompt"}) {
+      if (fields.Find(name) == nullptr) continue;
+      return InvalidArgument("{}: \"{}\": expected beside \"messages\" only", where, name);
+    }
+    return CheckOneOf(fields, "prompt", "prompt_token_ids", where);
+  }
+  for (const std::string_view name : {"prompt", "prompt_token_ids"}) {
+    if (fields.Find(name) == nullptr) continue;
+    return InvalidArgument("{}: expected \"{}\" or \"messages\", found both", where, name);
+  }
+  return {};
+}
+
+// The chat in a line; none without "messages". Reads the text again: the keys of what a template
+// writes out have to keep their order, which a `json` loses.
+Result<std::optional<ChatInput>> ReadChat(std::string_view line, const JsonFields& fields,
+                                          const std::string& where) {
+  if (fields.Find("messages") == nullptr) return std::optional<ChatInput>();
+  VX_ASSIGN_OR_RETURN(const Value object, ParseChatJson(line, where));
+  const Dict& chat = *object.dict();
+  ChatInput input;
+  input.messages = *chat.Find("messages");
+  if (const Value* tools = chat.Find("tools")) input.tools = *tools;
+  VX_RETURN_IF_ERROR(ReadBool(fields, "add_generation_prompt", input.add_generation_prompt));
+  const Value* variables = chat.Find("chat_template_kwargs");
+  if (variables != nullptr && !variables->is_none()) {
+    if (variables->dict() == nullptr) {
+      return fields.Expected("chat_template_kwargs", "an object");
+    }
+    input.variables = *variables->dict();
+  }
+  return std::optional<ChatInput>(std::move(input));
+}
+
 // The line's object, with no other field than `name`, which must be there.
 Result<json> ParseLoneField(std::string_view line, std::string_view name,
                             const std::string& where) {
@@ -279,7 +319,9 @@ Result<json> ParseLoneField(std::string_view line, std::string_view name,
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where) {
   VX_ASSIGN_OR_RETURN(const json object, ParseJsonObject(line, where));
-  return ReadRequest(object, kind, defaults, where);
+  VX_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(object, kind, defaults, where));
+  VX_ASSIGN_OR_RETURN(parsed.chat, ReadChat(line, JsonFields(object, where, ""), where));
+  return parsed;
 }
 
 Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
@@ -289,7 +331,7 @@ Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
   ParsedRequest parsed;
   Request& request = parsed.request;
   request.sampling = defaults;
-  VX_RETURN_IF_ERROR(CheckOneOf(fields, "prompt", "prompt_token_ids", where));
+  VX_RETURN_IF_ERROR(CheckOnePrompt(fields, where));
   VX_RETURN_IF_ERROR(ReadString(fields, "prompt", request.prompt));
   VX_RETURN_IF_ERROR(ReadTokenIds(fields, "prompt_token_ids", request.prompt_token_ids));
   VX_RETURN_IF_ERROR(ReadString(fields, "cache_salt", request.cache_salt));

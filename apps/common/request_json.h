@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "chat/chat_template.h"
 #include "request/request.h"
 
 namespace vexact {
@@ -20,8 +21,11 @@ enum class RequestKind {
 
 struct ParsedRequest {
   Request request;
+  // A chat, instead of a prompt ("messages", "tools", "chat_template_kwargs",
+  // "add_generation_prompt"): its template makes the prompt. Without a time.
+  std::optional<ChatInput> chat = {};
   // Text whose log-probabilities are asked for; absent when the line gave its token ids.
-  std::optional<std::string> completion;
+  std::optional<std::string> completion = {};
 };
 
 // Parses one line, starting from `defaults` for what it does not say; a null field counts as not
@@ -30,7 +34,7 @@ struct ParsedRequest {
 Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where);
 
-// The same from an object that ParseJsonObject gave.
+// The same from an object that ParseJsonObject gave, but for what only a line's text tells: `chat`.
 Result<ParsedRequest> ReadRequest(const nlohmann::json& object, RequestKind kind,
                                   const SamplingParams& defaults, const std::string& where);
 

@@ -89,8 +89,8 @@ TEST(RequestJson, UnknownFieldsAreRefusedByName) {
 }
 
 TEST(RequestJson, FieldsOfLaterTimesAreRefusedByNameAndSaySo) {
-  for (const char* name : {"tools", "response_format", "best_of", "lora_request", "beams",
-                           "use_beam_search", "messages"}) {
+  for (const char* name : {"tool_choice", "response_format", "best_of", "lora_request", "beams",
+                           "use_beam_search", "chat_template"}) {
     const std::string line = fmt::format(R"({{"prompt": "p", "{}": null}})", name);
     const auto parsed = Parse(line);
     ASSERT_FALSE(parsed.ok()) << name;
@@ -98,6 +98,29 @@ TEST(RequestJson, FieldsOfLaterTimesAreRefusedByNameAndSaySo) {
     EXPECT_THAT(parsed.error().message, HasSubstr(name));
     EXPECT_THAT(parsed.error().message, HasSubstr("not supported yet"));
   }
+}
+
+TEST(RequestJson, AChatKeepsTheOrderOfItsKeys) {
+  const auto parsed = Parse(
+      R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"z": 1, "a": 2}],
+          "chat_template_kwargs": {"enable_thinking": false}, "add_generation_prompt": false})");
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  const ChatInput& chat = parsed->chat.value();
+  EXPECT_EQ(chat.messages.sequence()->items.size(), 1u);
+  EXPECT_EQ(*chat.tools.sequence()->items.at(0).dict()->entries.at(0).key, "z");
+  EXPECT_FALSE(*chat.variables.Find("enable_thinking")->boolean());
+  EXPECT_FALSE(chat.add_generation_prompt);
+  EXPECT_FALSE(Parse(R"({"prompt": "a"})")->chat.has_value());
+}
+
+TEST(RequestJson, AChatIsNoPromptAndItsFieldsNeedIt) {
+  EXPECT_THAT(ErrorOf(R"({"messages": [], "prompt": "a"})"),
+              HasSubstr("expected \"prompt\" or \"messages\", found both"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [], "prompt_token_ids": [1]})"), HasSubstr("found both"));
+  EXPECT_THAT(ErrorOf(R"({"prompt": "a", "tools": []})"),
+              HasSubstr("\"tools\": expected beside \"messages\" only"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [], "chat_template_kwargs": 5})"),
+              HasSubstr("\"chat_template_kwargs\": expected an object"));
 }
 
 TEST(RequestJson, PromptIsTextOrTokenIds) {

@@ -190,8 +190,8 @@ void SamplingFlags::AddForScore(CLI::App& app) {
   AddOutput(app);
 }
 
-SamplingParams SamplingFlags::Defaults(const GenerationDefaults& model) const {
-  SamplingParams params;
+SamplingParams SamplingFlags::Defaults(const GenerationDefaults& model,
+                                       SamplingParams params) const {
   if (use_model_defaults_) {
     params.temperature = model.temperature.value_or(params.temperature);
     params.top_p = model.top_p.value_or(params.top_p);

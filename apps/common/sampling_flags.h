@@ -24,9 +24,9 @@ class SamplingFlags {
   // Adds those that change a log-probability: what `score` takes.
   void AddForScore(CLI::App& app);
 
-  // vLLM's neutral values; over them the model's own, if --generation-config auto; over them the
-  // flags that were given.
-  SamplingParams Defaults(const GenerationDefaults& model) const;
+  // `params`, vLLM's neutral values unless a command has others; over them the model's own, if
+  // --generation-config auto; over them the flags that were given.
+  SamplingParams Defaults(const GenerationDefaults& model, SamplingParams params = {}) const;
 
   // Ranges that need no model; an error is wrong usage.
   Status Check() const;

@@ -49,7 +49,7 @@ void CompareSamples(const SampleResult& expected, const SampleResult& found,
 
 }  // namespace
 
-std::vector<Way> AllWays() {
+std::vector<Way> InvariantWays() {
   const Way together{.name = "32 shuffled, budget 2048",
                      .with_strangers = true,
                      .least_batch = kNumTogether,
@@ -81,6 +81,14 @@ std::vector<Way> AllWays() {
        .repeats_last = true,
        .reads_cache = true},
   };
+}
+
+std::vector<Way> VariantWays() {
+  std::vector<Way> ways = InvariantWays();
+  // Alone, together, and in chunks of prompts by all threads: three batches that differ.
+  ways = {ways[0], ways[1], ways[3]};
+  for (Way& way : ways) way.mode = Mode::kVariant;
+  return ways;
 }
 
 Comparison Compare(const std::vector<RequestResult>& expected,
@@ -117,7 +125,8 @@ std::string BrokenClaim(const Way& way, const WayReport& report) {
   return "";
 }
 
-WayRunner::WayRunner(LoadedModel model) : model_(std::move(model)) {}
+WayRunner::WayRunner(LoadedModel model, std::shared_ptr<const Model> variant)
+    : model_(std::move(model)), variant_(std::move(variant)) {}
 
 Status WayRunner::MakeEngine(const Way& way) {
   engine_.reset();  // frees its KV cache first
@@ -132,7 +141,9 @@ Status WayRunner::MakeEngine(const Way& way) {
   config.num_threads = way.num_threads;
   config.eos_token_ids = model_.eos_token_ids;
   config.on_step = [this](const StepStats& stats) { steps_.push_back(stats); };
-  VX_ASSIGN_OR_RETURN(engine_, Engine::Create(std::move(config), model_.model, model_.tokenizer));
+  config.mode = way.mode;
+  const auto& model = way.mode == Mode::kInvariant ? model_.model : variant_;
+  VX_ASSIGN_OR_RETURN(engine_, Engine::Create(std::move(config), model, model_.tokenizer));
   return {};
 }
 

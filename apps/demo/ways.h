@@ -23,6 +23,7 @@ struct Way {
   bool one_at_a_time = false;
   bool with_strangers = false;  // and shuffled
   bool repeats_last = false;    // goes on with the engine of the way before it: a warm cache
+  Mode mode = Mode::kInvariant;
 
   // What the way claims to have done; 0: nothing.
   int32_t least_batch = 0;
@@ -32,7 +33,9 @@ struct Way {
   bool reads_cache = false;
 };
 
-std::vector<Way> AllWays();
+// Those of mode invariant, whose answers are one; and a few of them again in mode variant.
+std::vector<Way> InvariantWays();
+std::vector<Way> VariantWays();
 
 struct WayReport {
   std::vector<RequestResult> results;  // of the proof's requests, in their own order
@@ -59,10 +62,11 @@ Comparison Compare(const std::vector<RequestResult>& expected,
 // "" if the way did what it claims, else what it did not do.
 std::string BrokenClaim(const Way& way, const WayReport& report);
 
-// Runs ways one after the other over one model.
+// Runs ways one after the other over one model's weights.
 class WayRunner {
  public:
-  explicit WayRunner(LoadedModel model);
+  // `variant` is model.model on a backend of mode variant.
+  WayRunner(LoadedModel model, std::shared_ptr<const Model> variant);
 
   // `progress` is called after each step with the tokens computed so far. Errors: the engine
   // refuses an option or a request, or a request fails.
@@ -75,6 +79,7 @@ class WayRunner {
   void StepUntilDone(FunctionRef<void(int64_t)> progress);
 
   LoadedModel model_;
+  std::shared_ptr<const Model> variant_;
   std::unique_ptr<Engine> engine_;
   // Of the way that is running.
   std::vector<StepStats> steps_;  // since it began

@@ -209,10 +209,12 @@ PendingAnswer Api::Completions(const HttpRequest& request, const std::string& id
 
 PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, Wake wake) {
   if (!options_.calls.chat_prompt || options_.calls.tokenizer == nullptr) {
-    return Refusal({.status = 501,
-                    .message = "chat templates: not supported yet; use /v1/completions",
-                    .param = "messages",
-                    .code = "unsupported_endpoint"});
+    return Refusal(
+        {.status = 501,
+         .message =
+             "messages: expected a model with a chat template, found none; use /v1/completions",
+         .param = "messages",
+         .code = "unsupported_endpoint"});
   }
   return Start(ParseChat(request.body, options_.calls), ChatWriter, "chatcmpl-" + id,
                std::move(wake));

@@ -26,7 +26,7 @@ struct CallContext {
   std::string model_name;                // the one name that "model" may have
   const Tokenizer* tokenizer = nullptr;  // may be null
   SamplingParams defaults;
-  ChatPrompt chat_prompt;  // none: chat is refused
+  ChatPrompt chat_prompt;  // none: the model has no chat template
   int32_t max_model_len = 0;
   int32_t max_logprobs = 20;  // of "logprobs", "top_logprobs", "prompt_logprobs"
   int32_t max_prompts = 256;  // of one call

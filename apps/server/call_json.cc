@@ -112,6 +112,10 @@ Result<Request> ReadSamplingRequest(json object, const CallContext& context) {
     return InvalidArgument("{}: \"prompt_token_ids\": expected token ids in the prompt's own field",
                            kBodyName);
   }
+  for (const char* name : {"tools", "chat_template_kwargs", "add_generation_prompt"}) {
+    if (!object.contains(name)) continue;
+    return Unsupported("{}: \"{}\": not supported yet by the server", kBodyName, name);
+  }
   object["prompt_token_ids"] = json::array();  // the prompts follow
   VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
                       ReadRequest(object, RequestKind::kGenerate, context.defaults, kBodyName));

@@ -73,7 +73,7 @@ Result<ApiCall> ParseCompletion(const std::string& body, const CallContext& cont
 
 Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
   if (!context.chat_prompt || context.tokenizer == nullptr) {
-    return Unsupported("{}: \"messages\": chat templates: not supported yet; use /v1/completions",
+    return Unsupported("{}: \"messages\": expected a model with a chat template, found none",
                        kBodyName);
   }
   VX_ASSIGN_OR_RETURN(json object, ParseBody(body));

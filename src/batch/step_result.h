@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "request/request.h"
+#include "tensor/stream.h"
 
 namespace vexact {
 
@@ -23,6 +24,9 @@ struct StepResult {
   int64_t step = 0;
   std::vector<SequenceResult> sequences;
   double milliseconds = 0.0;  // from launch to the last result
+  double host_ms = 0.0;       // StepStats', without planning and committing
+  double idle_ms = 0.0;       // StepStats'
+  CallCounts calls;           // of operators, since the engine was made
 };
 
 // Which of a step's sequences end with it, in the order of its plan's sequences; kNone goes on.

@@ -16,6 +16,11 @@ struct StepStats {
   int32_t num_preempted = 0;      // sequences that lost their place while it was planned
   int32_t num_cached_tokens = 0;  // of sequences admitted in it, found in the prefix cache
   double milliseconds = 0.0;      // from the start of its computation to its last result
+  // The host's time for it, not waiting: planning, queueing on a device of its own, committing. On
+  // a CPU queueing is computing and not counted.
+  double host_ms = 0.0;
+  // The device's time between the end of the step before and its start; 0 for the first step.
+  double idle_ms = 0.0;
 };
 
 }  // namespace vexact

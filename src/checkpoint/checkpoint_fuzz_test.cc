@@ -20,6 +20,7 @@
 #include "checkpoint/hf_config.h"
 #include "checkpoint/safetensors.h"
 #include "support/gguf_writer.h"
+#include "support/paths.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_dir.h"
 #include "support/test_scale.h"
@@ -189,7 +190,7 @@ std::span<const std::byte> AsBytes(const std::string& text) {
 }
 
 std::string TinyModelFile(const std::string& name) {
-  return ReadFileOrDie(std::string(VEXACT_SOURCE_DIR) + "/models/" + name);
+  return ReadFileOrDie(SourceDir() + "/models/" + name);
 }
 
 // Reads every word of every tensor, so that a sanitizer sees a view that is too long.

@@ -10,13 +10,14 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/expected_tensors.h"
 #include "support/gguf_writer.h"
+#include "support/paths.h"
 #include "support/temp_dir.h"
 
 namespace vexact {
 namespace {
 
 Checkpoint OpenTiny(const std::string& name) {
-  return Checkpoint::Open(std::string(VEXACT_SOURCE_DIR) + "/models/" + name).value();
+  return Checkpoint::Open(SourceDir() + "/models/" + name).value();
 }
 
 std::string ErrorOf(const TempDir& dir, const GgufWriter& writer) {

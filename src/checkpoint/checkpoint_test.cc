@@ -9,15 +9,14 @@
 #include <vector>
 
 #include "checkpoint/expected_tensors.h"
+#include "support/paths.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_dir.h"
 
 namespace vexact {
 namespace {
 
-std::string TinyModel(const std::string& name) {
-  return std::string(VEXACT_SOURCE_DIR) + "/models/" + name;
-}
+std::string TinyModel(const std::string& name) { return SourceDir() + "/models/" + name; }
 
 std::string ErrorOf(const std::string& path) {
   const auto checkpoint = Checkpoint::Open(path);

@@ -8,14 +8,13 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "support/paths.h"
 #include "support/temp_dir.h"
 
 namespace vexact {
 namespace {
 
-std::string Model(const std::string& name) {
-  return std::string(VEXACT_SOURCE_DIR) + "/models/" + name;
-}
+std::string Model(const std::string& name) { return SourceDir() + "/models/" + name; }
 
 std::vector<uint16_t> WordsOf(const Bf16Tensor& tensor) {
   size_t elements = 1;

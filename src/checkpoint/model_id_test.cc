@@ -8,6 +8,7 @@
 
 #include "base/sha256.h"
 #include "support/gguf_writer.h"
+#include "support/paths.h"
 #include "support/safetensors_writer.h"
 #include "support/temp_dir.h"
 
@@ -16,9 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Tiny(const std::string& name) {
-  return std::string(VEXACT_SOURCE_DIR) + "/models/" + name;
-}
+std::string Tiny(const std::string& name) { return SourceDir() + "/models/" + name; }
 
 std::string IdOf(const std::string& path) {
   ThreadPool pool(2);

@@ -6,11 +6,12 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <thread>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
 
+#include "base/stopwatch.h"
+#include "engine/make_runner.h"
 #include "engine/model_runner.h"
 #include "engine/prepare.h"
 #include "model/model.h"
@@ -43,14 +44,6 @@ struct InFlightStep {
   StepStats stats;
   StepTicket ticket;
 };
-
-EngineLimits LimitsOf(const Model& model) {
-  return {.model_max_len = model.max_positions(),
-          .kv_bytes_per_token = model.KvBytesPerToken(),
-          .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
-          .is_gpu = !model.backend().UsesHostMemory(),
-          .memory = model.backend().Memory()};
-}
 
 SchedulerOptions SchedulerOptionsOf(const ResolvedConfig& resolved) {
   const EngineConfig& config = resolved.config;
@@ -120,18 +113,10 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config,
                                                std::shared_ptr<const Model> model,
                                                std::shared_ptr<const Tokenizer> tokenizer) {
-  VX_ASSIGN_OR_RETURN(EngineConfig c, ResolveConfig(std::move(config), LimitsOf(*model)));
-  VX_ASSIGN_OR_RETURN(auto runner,
-                      ModelRunner::Create({.max_num_batched_tokens = c.max_num_batched_tokens,
-                                           .max_num_seqs = c.max_num_seqs,
-                                           .max_model_len = c.max_model_len,
-                                           .block_size = c.block_size,
-                                           .num_threads = c.num_threads},
-                                          model));
-  VX_ASSIGN_OR_RETURN(ResolvedConfig resolved, ResolveKvCache(std::move(c), LimitsOf(*model)));
-  VX_RETURN_IF_ERROR(runner->AllocateKv(resolved.num_blocks));
-  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(model), std::move(tokenizer));
-  impl->runner = std::move(runner);
+  VX_ASSIGN_OR_RETURN(ReadyRunner ready, MakeRunner(std::move(config), model));
+  auto impl =
+      std::make_unique<Impl>(std::move(ready.resolved), std::move(model), std::move(tokenizer));
+  impl->runner = std::move(ready.runner);
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -235,6 +220,7 @@ Status Engine::CheckInvariants() const { return impl_->scheduler.CheckInvariants
 const EngineConfig& Engine::config() const { return impl_->resolved.config; }
 
 void Engine::Impl::LaunchStep() {
+  const Stopwatch stopwatch;
   auto plan = std::make_shared<const StepPlan>(scheduler.PlanStep());
   if (plan->empty()) return;
   const double now = resolved.config.clock();
@@ -246,12 +232,14 @@ void Engine::Impl::LaunchStep() {
   }
   StepTicket ticket = runner->Launch(plan, BuildBatch(*plan, resolved.config.block_size));
   in_flight.push_back({std::move(plan), scheduler.plan_stats(), std::move(ticket)});
+  in_flight.back().stats.host_ms = stopwatch.milliseconds();
 }
 
 void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
   InFlightStep step = std::move(in_flight.front());
   in_flight.pop_front();
   const StepResult result = step.ticket.Collect();
+  const Stopwatch stopwatch;
   std::vector<SequenceOutput> news;
   const Stops stops = output.Append(*step.plan, result, &news);
   for (SequenceOutput& item : news) {
@@ -270,7 +258,12 @@ void Engine::Impl::CollectStep(std::vector<Output>* outputs) {
     if (lets_siblings_go) ReleaseSiblings(state, outputs->back(), outputs);
   }
   step.stats.milliseconds = result.milliseconds;
+  step.stats.idle_ms = result.idle_ms;
+  step.stats.host_ms += result.host_ms + stopwatch.milliseconds();
+  stats.calls = result.calls;
   ++stats.num_steps;
+  stats.host_ms += step.stats.host_ms;
+  stats.idle_ms += step.stats.idle_ms;
   stats.num_prefill_tokens += step.stats.num_prefill_tokens;
   stats.num_decode_tokens += step.stats.num_decode_tokens;
   if (resolved.config.on_step) resolved.config.on_step(step.stats);
@@ -365,8 +358,8 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   spec.targets_begin = wants_prompt ? 1 : prompt_len;
   spec.targets_end = prompt_len + static_cast<int32_t>(spec.completion_ids.size());
   spec.prefix_root = std::make_shared<const PrefixRoot>(
-      fmt::format("weights {}, profile {}, mode invariant, mask causal, salt {}",
-                  weights_generation, kNumericsProfile, request.cache_salt));
+      fmt::format("weights {}, profile {}, mode {}, mask causal, salt {}", weights_generation,
+                  kNumericsProfile, ModeName(resolved.config.mode), request.cache_salt));
   scheduler.Add(std::move(spec));
 }
 

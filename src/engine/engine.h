@@ -24,6 +24,7 @@
 #include "engine/engine_config.h"
 #include "request/output.h"
 #include "request/request.h"
+#include "tensor/stream.h"
 
 namespace vexact {
 
@@ -42,6 +43,9 @@ struct EngineStats {
   int64_t num_preempted = 0;         // sequences put back into the queue
   int64_t prefix_cache_queries = 0;  // tokens looked up by admitted sequences
   int64_t prefix_cache_hits = 0;     // tokens found
+  double host_ms = 0.0;              // StepStats', of all steps
+  double idle_ms = 0.0;              // likewise
+  CallCounts calls;  // of linears and attention in the steps collected, the one in flight included
 };
 
 // A request that was found possible: tokenised, limits checked, seed chosen.

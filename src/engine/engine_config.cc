@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "engine/attention_choice.h"
+
 namespace vexact {
 namespace {
 
@@ -16,20 +18,18 @@ Status CheckRange(std::string_view option, int64_t value, int64_t low, int64_t h
   return InvalidArgument("{}: expected {} to {}, found {}", option, low, high, value);
 }
 
-Status CheckMode(const EngineConfig& config) {
-  if (config.mode == Mode::kVariant) {
-    return Unsupported("mode: expected invariant; variant is not in this version");
+Status ResolveMode(const EngineLimits& limits, EngineConfig* config) {
+  VX_ASSIGN_OR_RETURN(const AttentionImpl* const attention,
+                      ChooseAttention({.mode = config->mode,
+                                       .attn_impl = config->attn_impl,
+                                       .device = limits.is_gpu ? AttentionDevice::kHopper
+                                                               : AttentionDevice::kCpu}));
+  if (config->mode != limits.mode) {
+    return InvalidArgument("mode: expected {}, for which the model's backend was made, found {}",
+                           ModeName(limits.mode), ModeName(config->mode));
   }
-  const std::string& attention = config.attn_impl;
-  if (attention == "fa-invariant") return {};
-  if (attention == "fa-variant" || attention == "fa-variant-cute") {
-    return InvalidArgument("attn_impl: {} contradicts mode invariant; expected fa-invariant",
-                           attention);
-  }
-  if (attention == "fa-invariant-cute" || attention == "flex") {
-    return Unsupported("attn_impl: expected fa-invariant; {} is not in this version", attention);
-  }
-  return InvalidArgument("attn_impl: expected fa-invariant, found \"{}\"", attention);
+  config->attn_impl = attention->name;
+  return {};
 }
 
 Status CheckRanges(const EngineConfig& config, const EngineLimits& limits) {
@@ -81,23 +81,16 @@ int64_t DefaultKvBytes(const EngineConfig& config, const EngineLimits& limits) {
 
 }  // namespace
 
-Result<Mode> ParseMode(std::string_view name) {
-  if (name == "invariant") return Mode::kInvariant;
-  if (name == "variant") return Mode::kVariant;
-  return InvalidArgument("mode: expected invariant or variant, found \"{}\"", name);
-}
-
 Result<EngineConfig> ResolveConfig(EngineConfig config, const EngineLimits& limits) {
   if (config.max_model_len == 0) config.max_model_len = static_cast<int32_t>(limits.model_max_len);
   if (config.num_threads == 0) config.num_threads = std::max(1, limits.num_cores);
-  if (config.attn_impl.empty()) config.attn_impl = "fa-invariant";
   if (!config.clock) {
     config.clock = [] {
       return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
           .count();
     };
   }
-  VX_RETURN_IF_ERROR(CheckMode(config));
+  VX_RETURN_IF_ERROR(ResolveMode(limits, &config));
   VX_RETURN_IF_ERROR(CheckRanges(config, limits));
   return config;
 }

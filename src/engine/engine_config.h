@@ -11,16 +11,9 @@
 #include "base/result.h"
 #include "batch/step_stats.h"
 #include "kernels/backend.h"
+#include "kernels/mode.h"
 
 namespace vexact {
-
-enum class Mode {
-  kInvariant,  // every operator has the bits of its reference (docs/numerics.md)
-  kVariant,    // free choice of algorithms; refused until there is one
-};
-
-// "invariant" or "variant"; an error names what was found.
-Result<Mode> ParseMode(std::string_view name);
 
 struct EngineConfig {
   int32_t max_num_batched_tokens = 2048;  // a step's token budget
@@ -37,9 +30,9 @@ struct EngineConfig {
   int32_t num_threads = 0;         // 0: one for each core that this process may use
   double request_timeout_s = 0.0;  // of requests that do not say; 0: none
   int32_t pipeline_depth = 1;      // steps launched ahead of their results: 0 or 1
-  Mode mode = Mode::kInvariant;
-  std::string attn_impl;  // "": follows the mode; "fa-invariant"
-  int64_t seed = 0;       // of requests without one
+  Mode mode = Mode::kInvariant;    // of the model's backend
+  std::string attn_impl;           // attention_choice.h's; "": follows the mode
+  int64_t seed = 0;                // of requests without one
   // Ids that end an answer, unless it ignores them (StopTokenIds of load_model.h).
   std::vector<int32_t> eos_token_ids;
 
@@ -55,7 +48,8 @@ struct EngineLimits {
   int64_t kv_bytes_per_token = 0;  // of all layers
   int32_t num_cores = 0;
   bool is_gpu = false;
-  DeviceMemory memory;  // of the device, once all but the KV cache is allocated
+  Mode mode = Mode::kInvariant;  // of the model's backend
+  DeviceMemory memory;           // of the device, once all but the KV cache is allocated
 };
 
 // A configuration that can run, every 0 replaced by what it means.

@@ -77,11 +77,12 @@ TEST_F(EngineRefusals, RefusesConfigurationsByName) {
       {[](EngineConfig* c) { c->max_num_seqs = 0; }, "max_num_seqs"},
       {[](EngineConfig* c) { c->pipeline_depth = 2; }, "pipeline_depth: expected 0 to 1, found 2"},
       {[](EngineConfig* c) { c->kv_cache_memory_bytes = 10; }, "kv_cache_memory_bytes"},
-      {[](EngineConfig* c) { c->mode = Mode::kVariant; }, "not in this version"},
+      {[](EngineConfig* c) { c->mode = Mode::kVariant; },
+       "mode: expected invariant, for which the model's backend was made, found variant"},
       {[](EngineConfig* c) { c->gpu_memory_utilization = 0.0; },
        "gpu_memory_utilization: expected above 0, at most 1, found 0"},
       {[](EngineConfig* c) { c->attn_impl = "fa-variant"; },
-       "fa-variant contradicts mode invariant"},
+       "attn_impl fa-variant contradicts mode invariant"},
       {[](EngineConfig* c) { c->attn_impl = "flash"; }, "found \"flash\""},
       {[](EngineConfig* c) {
          c->enable_chunked_prefill = false;

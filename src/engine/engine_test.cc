@@ -18,7 +18,7 @@ namespace {
 using EngineTest = EngineFixture;
 
 TEST_F(EngineTest, AnswersWhatAStraightLineAnswers) {
-  const StraightLine straight_line(checkpoint_, backend_);
+  const StraightLine straight_line(checkpoint_, MakeCpuBackend());
   const auto engine = Make(Config());
   Request request = Sampled(Prompt(150), 12);
   request.sampling.prompt_logprobs = 1;
@@ -250,7 +250,7 @@ TEST_F(EngineTest, EverySampleOfARequestIsItsOwnAndReadsTheFirstOnesPrompt) {
   request.sampling.n = 4;
   const auto answers = RunAll(engine.get(), {request}).at(0);
   std::set<std::vector<int32_t>> distinct;
-  const StraightLine straight_line(checkpoint_, backend_);
+  const StraightLine straight_line(checkpoint_, MakeCpuBackend());
   for (int32_t i = 0; i < 4; ++i) {
     EXPECT_EQ(answers[i].num_cached_tokens, i == 0 ? 0 : 32);
     EXPECT_EQ(answers[i].seed, kSeed);
@@ -312,16 +312,25 @@ TEST_F(EngineTest, StepStatsAddUpToTheWork) {
   RunAll(engine.get(), requests);
   int64_t prefill = 0;
   int64_t decode = 0;
+  double host_ms = 0.0;
+  double idle_ms = 0.0;
   for (size_t i = 0; i < steps.size(); ++i) {
     EXPECT_EQ(steps[i].step, static_cast<int64_t>(i));
     EXPECT_LE(steps[i].num_prefill_tokens + steps[i].num_decode_tokens, 32);
     EXPECT_GT(steps[i].milliseconds, 0.0);
+    EXPECT_GT(steps[i].host_ms, 0.0);
+    EXPECT_GE(steps[i].idle_ms, 0.0);
+    host_ms += steps[i].host_ms;
+    idle_ms += steps[i].idle_ms;
     prefill += steps[i].num_prefill_tokens;
     decode += steps[i].num_decode_tokens;
   }
   EXPECT_EQ(prefill, 4 * 30);
   EXPECT_EQ(decode, 4 * 4);
   EXPECT_EQ(steps[0].num_waiting, 2);
+  EXPECT_EQ(steps[0].idle_ms, 0.0);
+  EXPECT_EQ(engine->Stats().host_ms, host_ms);
+  EXPECT_EQ(engine->Stats().idle_ms, idle_ms);
 }
 
 TEST_F(EngineTest, HundredThousandQueuedRequestsCostNothingAStep) {

@@ -1,7 +1,9 @@
 #include "engine/load_model.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "checkpoint/mapped_file.h"
@@ -38,6 +40,41 @@ Result<Tokenizer> TokenizerFromFiles(const HfTokenizerFiles& files) {
   return Tokenizer::FromHfJson(json->text(), config->text(), files.tokenizer_json);
 }
 
+// The file's content, or nothing where there is no file.
+Result<std::string> ReadIfThere(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return std::string();
+  VX_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  return std::string(file->text());
+}
+
+Result<ChatTemplateSource> GgufTemplate(const GgufTokenizer& gguf, const Tokenizer& tokenizer) {
+  if (gguf.chat_template.empty()) {
+    return NotFound("expected a chat template (tokenizer.chat_template), found none");
+  }
+  ChatTemplateSource source{.text = gguf.chat_template, .tool_use_text = "", .special_tokens = {}};
+  const auto add = [&](const char* name, std::optional<int32_t> id) {
+    if (id && tokenizer.Contains(*id))
+      source.special_tokens.emplace_back(name, tokenizer.TokenBytes(*id));
+  };
+  add("bos_token", tokenizer.bos_id());
+  add("eos_token", tokenizer.eos_id());
+  return source;
+}
+
+// Beside tokenizer.json: without a tokenizer there is nothing to chat with.
+Result<ChatTemplateSource> HfTemplate(const HfTokenizerFiles& files) {
+  if (files.tokenizer_json.empty()) {
+    return NotFound("expected a tokenizer.json with a chat template beside it, found none");
+  }
+  const std::filesystem::path folder = std::filesystem::path(files.tokenizer_json).parent_path();
+  const std::string config_path = (folder / "tokenizer_config.json").string();
+  VX_ASSIGN_OR_RETURN(const std::string config, ReadIfThere(config_path));
+  VX_ASSIGN_OR_RETURN(const std::string jinja,
+                      ReadIfThere((folder / "chat_template.jinja").string()));
+  return ChatTemplateFromHf(config, jinja, config_path);
+}
+
 }  // namespace
 
 Result<LoadFormat> ParseLoadFormat(std::string_view name) {
@@ -65,20 +102,28 @@ Result<std::shared_ptr<const Tokenizer>> LoadTokenizer(const Checkpoint& checkpo
   return std::make_shared<const Tokenizer>(std::move(tokenizer));
 }
 
-Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device) {
+Result<ChatTemplate> LoadChatTemplate(const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
+  const std::optional<GgufTokenizer>& gguf = checkpoint.gguf_tokenizer();
+  VX_ASSIGN_OR_RETURN(
+      const ChatTemplateSource source,
+      gguf ? GgufTemplate(*gguf, *tokenizer) : HfTemplate(*checkpoint.hf_tokenizer_files()));
+  return ChatTemplate::Parse(source);
+}
+
+Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device, Mode mode) {
   if (device != "cpu" && device != "cuda" && device != "auto") {
     return InvalidArgument("device: expected cpu, cuda or auto, found \"{}\"", device);
   }
   if (device != "cpu") {
-    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend();
+    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend(mode);
     if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
     if (device == "cuda" || gpu.error().code != ErrorCode::kUnsupported) return gpu.error();
   }
-  return std::shared_ptr<const Backend>(MakeCpuBackend());
+  return std::shared_ptr<const Backend>(MakeCpuBackend(mode));
 }
 
-Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device) {
-  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device));
+Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode mode) {
+  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device, mode));
   if (!backend->UsesHostMemory()) {
     VX_RETURN_IF_ERROR(CheckDevice(*backend));
   }
@@ -117,6 +162,7 @@ Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const B
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, pool ? &*pool : nullptr));
   LoadedModel loaded;
   VX_ASSIGN_OR_RETURN(loaded.tokenizer, LoadTokenizer(checkpoint));
+  loaded.chat_template = LoadChatTemplate(checkpoint, loaded.tokenizer.get());
   VX_ASSIGN_OR_RETURN(loaded.model, Model::Load(checkpoint, std::move(backend), options));
   loaded.eos_token_ids = StopTokenIds(loaded.model->config(), loaded.tokenizer.get());
   return loaded;

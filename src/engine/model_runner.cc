@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <span>
 #include <utility>
+
+#include "base/stopwatch.h"
+#include "engine/largest_step.h"
 
 namespace vexact {
 namespace {
@@ -35,6 +37,11 @@ Status ModelRunner::Allocate() {
   const auto hidden_bytes = static_cast<size_t>(config.hidden_size) * sizeof(bf16);
   const auto vocab_bytes = static_cast<size_t>(config.vocab_size) * sizeof(float);
   VX_ASSIGN_OR_RETURN(stream_, backend_.MakeStream(&pool_));
+  VX_ASSIGN_OR_RETURN(watch_, backend_.MakeStream(nullptr));
+  for (StepMarks& marks : marks_) {
+    VX_ASSIGN_OR_RETURN(marks.begin, backend_.MakeMark());
+    VX_ASSIGN_OR_RETURN(marks.end, backend_.MakeMark());
+  }
   VX_ASSIGN_OR_RETURN(
       inputs_,
       StepInputs::Create(
@@ -42,6 +49,7 @@ Status ModelRunner::Allocate() {
                      .max_sequences = options_.max_num_seqs,
                      .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1}));
   VX_ASSIGN_OR_RETURN(sampler_, Sampler::Create(backend_, {.max_num_seqs = options_.max_num_seqs,
+                                                           .max_model_len = options_.max_model_len,
                                                            .vocab_size = config.vocab_size,
                                                            .max_step_rows = tokens,
                                                            .max_chunk_rows = logit_rows}));
@@ -52,7 +60,23 @@ Status ModelRunner::Allocate() {
   VX_ASSIGN_OR_RETURN(hidden_, backend_.Allocate(tokens * hidden_bytes));
   VX_ASSIGN_OR_RETURN(gathered_, backend_.Allocate(logit_rows * hidden_bytes));
   VX_ASSIGN_OR_RETURN(logits_, backend_.Allocate(logit_rows * vocab_bytes));
-  VX_ASSIGN_OR_RETURN(host_row_faults_, backend_.AllocateStaging(tokens));
+  for (Buffer& faults : host_row_faults_) {
+    VX_ASSIGN_OR_RETURN(faults, backend_.AllocateStaging(tokens));
+  }
+  return {};
+}
+
+Status ModelRunner::RunLargestStep() {
+  Job job;
+  job.plan = std::make_shared<const StepPlan>(LargestStep(options_));
+  job.inputs = BuildBatch(*job.plan, options_.block_size);
+  VX_RETURN_IF_ERROR(AllocateKv(NumBlocksOf(*job.plan)));
+  const Status queued = Queue(&job);
+  VX_RETURN_IF_ERROR(backend_.Synchronize(stream_.stream));
+  if (!queued.ok()) return queued.error();
+  // The recordings, which read it, stay until they are made again: their memory is in use too.
+  kv_ = Buffer();
+  num_blocks_ = 0;
   return {};
 }
 
@@ -61,7 +85,9 @@ Status ModelRunner::AllocateKv(int32_t num_blocks) {
                        static_cast<size_t>(model_->KvBytesPerToken());
   VX_ASSIGN_OR_RETURN(kv_, backend_.Allocate(bytes));
   num_blocks_ = num_blocks;
-  return RecordForwards();
+  VX_RETURN_IF_ERROR(RecordForwards());
+  *stream_.counts = {};  // of the engine's steps alone
+  return {};
 }
 
 // Recorded work has one size for each count of rows; padding rows change no bit, so sizes may be
@@ -97,6 +123,7 @@ Status ModelRunner::RecordForwards() {
   if (!model_->CanCaptureForward()) return {};
   // A step of padding alone, run once without a recording: everything a recording calls is loaded
   // by then.
+  const CallCounts calls_of_steps = *stream_.counts;
   const std::vector<int64_t> sizes = PaddedSizes();
   inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
   RunForward(sizes.back());
@@ -105,6 +132,7 @@ Status ModelRunner::RecordForwards() {
     VX_ASSIGN_OR_RETURN(recordings_[size],
                         backend_.Capture(stream_.stream, [&] { RunForward(size); }));
   }
+  *stream_.counts = calls_of_steps;
   return {};
 }
 
@@ -124,7 +152,9 @@ ModelRunner::~ModelRunner() {
 
 StepTicket ModelRunner::Launch(std::shared_ptr<const StepPlan> plan, BatchInputs inputs) {
   VX_CHECK(inputs.num_tokens() <= options_.max_num_batched_tokens);
-  Job job{std::move(plan), std::move(inputs), {}, {}, {}};
+  Job job;
+  job.plan = std::move(plan);
+  job.inputs = std::move(inputs);
   StepTicket ticket(job.result.get_future());
   {
     const std::lock_guard lock(mutex_);
@@ -135,15 +165,20 @@ StepTicket ModelRunner::Launch(std::shared_ptr<const StepPlan> plan, BatchInputs
 }
 
 void ModelRunner::ThreadMain() {
-  std::optional<Job> in_flight;
+  std::deque<Job> in_flight;
   while (true) {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock,
-               [&] { return done_ || !jobs_.empty() || (stopping_ && !in_flight.has_value()); });
-    if (done_) {
+    wake_.wait(lock, [&] {
+      const bool may_queue = !jobs_.empty() && in_flight.size() < kMaxInFlight;
+      return !ended_.empty() || may_queue || (stopping_ && in_flight.empty());
+    });
+    // Results first: on a CPU, queueing the next step is computing it.
+    if (!ended_.empty()) {
+      const std::string error = std::move(ended_.front());
+      ended_.pop_front();
       lock.unlock();
-      Finish(&*in_flight);
-      in_flight.reset();
+      Finish(&in_flight.front(), error);
+      in_flight.pop_front();
       continue;
     }
     if (jobs_.empty()) return;
@@ -151,38 +186,38 @@ void ModelRunner::ThreadMain() {
     jobs_.pop_front();
     lock.unlock();
 
-    QueueForward(&job);
-    if (in_flight.has_value()) {
-      WaitUntilDone();
-      Finish(&*in_flight);
-    }
-    for (const StartedSequence& started : job.plan->started) sampler_->Start(started);
-    if (const Status status = QueueSampling(job); !status.ok()) job.error = status.error().message;
-    in_flight = std::move(job);
+    if (const Status status = Queue(&job); !status.ok()) job.error = status.error().message;
+    in_flight.push_back(std::move(job));
+    backend_.WaitForMark(marks_[in_flight.back().marks].end, watch_.stream);
     backend_.Notify(
-        stream_.stream,
+        watch_.stream,
         [](void* data, const char* error) {
           auto* const runner = static_cast<ModelRunner*>(data);
-          {
-            const std::lock_guard done_lock(runner->mutex_);
-            runner->done_ = true;
-            runner->stream_error_ = error == nullptr ? "" : error;
-          }
-          runner->wake_.notify_all();
+          const std::lock_guard ended_lock(runner->mutex_);
+          runner->ended_.emplace_back(error == nullptr ? "" : error);
+          runner->wake_.notify_all();  // under the lock: the runner may end once it is released
         },
         this);
   }
 }
 
-void ModelRunner::WaitUntilDone() {
-  std::unique_lock lock(mutex_);
-  wake_.wait(lock, [this] { return done_; });
+Status ModelRunner::Queue(Job* job) {
+  const Stopwatch stopwatch;
+  job->begun = Clock::now();
+  job->marks = num_queued_++ % marks_.size();
+  job->sampling = sampler_->BeginStep();
+  for (const StartedSequence& started : job->plan->started) sampler_->Start(started);
+  QueueForward(*job);
+  Status status = QueueSampling(*job);
+  backend_.Mark(marks_[job->marks].end, stream_.stream);
+  if (!backend_.UsesHostMemory()) job->host_ms = stopwatch.milliseconds();
+  return status;
 }
 
-void ModelRunner::QueueForward(Job* job) {
-  job->begun = Clock::now();
-  const int64_t padded_tokens = PaddedRows(job->inputs.num_tokens());
-  inputs_.Upload(job->inputs, padded_tokens, backend_, stream_.stream);
+void ModelRunner::QueueForward(const Job& job) {
+  const int64_t padded_tokens = PaddedRows(job.inputs.num_tokens());
+  inputs_.Upload(job.inputs, padded_tokens, backend_, stream_.stream);
+  backend_.Mark(marks_[job.marks].begin, stream_.stream);
   const auto recording = recordings_.find(padded_tokens);
   if (recording == recordings_.end()) {
     RunForward(padded_tokens);
@@ -206,7 +241,6 @@ Status ModelRunner::QueueSampling(const Job& job) {
   const Rows<const bf16> hidden(hidden_.as<bf16>(), num_tokens, config.hidden_size);
   const std::span<const LogitRow> rows = job.inputs.logit_rows;
   const auto max_rows = static_cast<size_t>(workspace_.max_logit_rows());
-  sampler_->BeginStep();
   for (size_t begin = 0; begin < rows.size(); begin += max_rows) {
     const std::span<const LogitRow> chunk =
         rows.subspan(begin, std::min(max_rows, rows.size() - begin));
@@ -223,54 +257,64 @@ Status ModelRunner::QueueSampling(const Job& job) {
     VX_RETURN_IF_ERROR(sampler_->Queue(logits.Slice(0, num_rows), chunk, stream_.stream));
   }
   sampler_->QueueDownload(stream_.stream);
-  backend_.Download(host_row_faults_.data(), inputs_.Forward(padded_tokens).row_faults,
-                    static_cast<size_t>(num_tokens), stream_.stream);
+  backend_.Download(host_row_faults_[job.sampling].data(),
+                    inputs_.Forward(padded_tokens).row_faults, static_cast<size_t>(num_tokens),
+                    stream_.stream);
   return {};
 }
 
-void ModelRunner::Finish(Job* job) {
-  std::string stream_error;
-  {
-    const std::lock_guard lock(mutex_);
-    done_ = false;
-    stream_error = std::exchange(stream_error_, "");
-  }
+void ModelRunner::Finish(Job* job, const std::string& stream_error) {
+  const Stopwatch stopwatch;
   if (job->error.empty()) job->error = stream_error;
-  StepResult result;
-  result.step = job->plan->step;
-  result.sequences.resize(job->plan->sequences.size());
-  if (job->error.empty()) {
-    // What comes first in the text is what the request fails with, however the text was cut: rows
-    // before a fault are still looked at.
-    const std::vector<int32_t> faulty_rows = FirstFaultyRows(job->inputs);
-    sampler_->Finish(job->inputs.logit_rows, faulty_rows, &result);
-    for (size_t s = 0; s < result.sequences.size(); ++s) {
-      if (faulty_rows[s] == kNoRow) continue;
-      std::string& fault = result.sequences[s].fault;
-      if (fault.empty()) {
-        fault = fmt::format("position {}: keys and values: expected finite values, found others",
-                            job->inputs.positions[faulty_rows[s]]);
-      }
-      sampler_->Fail(job->plan->sequences[s].slot, fault);
-    }
-  } else {
-    for (size_t s = 0; s < result.sequences.size(); ++s) {
-      result.sequences[s].fault = job->error;
-      result.sequences[s].engine_failed = true;
-      sampler_->Fail(job->plan->sequences[s].slot, job->error);
-    }
+  StepResult result = ResultOf(*job);
+  if (stream_error.empty() && last_finish_ != Clock::time_point()) {
+    const StepMarks& before = marks_[(job->marks + marks_.size() - 1) % marks_.size()];
+    result.idle_ms = backend_.MillisecondsBetween(before.end, marks_[job->marks].begin);
   }
   const Clock::time_point now = Clock::now();
   const std::chrono::duration<double, std::milli> elapsed =
       now - std::max(job->begun, last_finish_);
   last_finish_ = now;
   result.milliseconds = elapsed.count();
+  result.host_ms = job->host_ms + stopwatch.milliseconds();
+  result.calls = *stream_.counts;
   job->plan.reset();
   job->result.set_value(std::move(result));
 }
 
-std::vector<int32_t> ModelRunner::FirstFaultyRows(const BatchInputs& inputs) const {
-  const auto* const faults = host_row_faults_.as<uint8_t>();
+StepResult ModelRunner::ResultOf(const Job& job) {
+  StepResult result;
+  result.step = job.plan->step;
+  result.sequences.resize(job.plan->sequences.size());
+  const auto fail = [&](size_t s, const std::string& fault) {
+    result.sequences[s].fault = fault;
+    sampler_->Fail(job.plan->sequences[s].slot, fault);
+  };
+  if (!job.error.empty()) {
+    for (size_t s = 0; s < result.sequences.size(); ++s) {
+      result.sequences[s].engine_failed = true;
+      fail(s, job.error);
+    }
+    return result;
+  }
+  // What comes first in the text is what the request fails with, however the text was cut: rows
+  // before a fault are still looked at.
+  const std::vector<int32_t> faulty_rows = FirstFaultyRows(job);
+  sampler_->Finish(job.sampling, job.inputs.logit_rows, faulty_rows, &result);
+  for (size_t s = 0; s < result.sequences.size(); ++s) {
+    if (faulty_rows[s] == kNoRow) continue;
+    const std::string& fault = result.sequences[s].fault;
+    fail(s, fault.empty()
+                ? fmt::format("position {}: keys and values: expected finite values, found others",
+                              job.inputs.positions[faulty_rows[s]])
+                : std::string(fault));
+  }
+  return result;
+}
+
+std::vector<int32_t> ModelRunner::FirstFaultyRows(const Job& job) const {
+  const BatchInputs& inputs = job.inputs;
+  const auto* const faults = host_row_faults_[job.sampling].as<uint8_t>();
   std::vector<int32_t> rows;
   for (int64_t s = 0; s < inputs.num_sequences(); ++s) {
     const uint8_t* const begin = faults + inputs.query_start[s];

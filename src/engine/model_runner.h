@@ -1,13 +1,14 @@
 // ModelRunner: plans in, results out. A thread of its own queues steps on the backend's stream, in
 // the order in which they were launched, so that the next step is planned while one is computed.
 //
-// On a device that computes while the host goes on, a step is queued in two parts: its forward pass
-// as soon as it is launched, its sampling once the step before has been read, for penalties and the
-// like depend on those tokens. The forward pass takes them from the device, so it never waits, and
-// the host's work between two steps is hidden behind it.
+// On a device that computes while the host goes on, a step is queued whole, forward pass and
+// sampling, as soon as it is launched: behind the step before, which the host has not read yet.
+// Drawn tokens go to the next forward pass and into the histories that sampling reads on the device
+// (sampler.h), so the device never waits for the host's work between two steps.
 #ifndef VEXACT_ENGINE_MODEL_RUNNER_H_
 #define VEXACT_ENGINE_MODEL_RUNNER_H_
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -65,6 +66,11 @@ class ModelRunner {
   ModelRunner(const ModelRunner&) = delete;
   ModelRunner& operator=(const ModelRunner&) = delete;
 
+  // Runs the largest step that the options allow (LargestStep), forward passes recorded as later
+  // ones will be, and forgets it: what is then in use of the device's memory is what the engine
+  // needs beside the KV pool. The step's own pool is small and is given back.
+  Status RunLargestStep();
+
   // Once, before the first Launch: the pool, and the forward passes recorded with it.
   Status AllocateKv(int32_t num_blocks);
 
@@ -81,8 +87,17 @@ class ModelRunner {
     BatchInputs inputs;
     std::promise<StepResult> result;
     Clock::time_point begun;
+    double host_ms = 0.0;
+    int sampling = 0;   // which of the sampler's two steps, and of host_row_faults_
+    size_t marks = 0;   // which of marks_
     std::string error;  // why nothing came of it, or empty
   };
+  // When the device came to a step's forward pass and to its end.
+  struct StepMarks {
+    StreamMark begin;
+    StreamMark end;
+  };
+  static constexpr size_t kMaxInFlight = 2;  // as many as the sampler has room for
   ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model);
   Status Allocate();
   Status PrepareLinears() const;
@@ -93,37 +108,44 @@ class ModelRunner {
   Status RecordForwards();
 
   void ThreadMain();
-  void WaitUntilDone();
-  // The parts of a step, in order.
-  void QueueForward(Job* job);
+  // All of a step's work on the stream; an error ends the step alone.
+  Status Queue(Job* job);
+  void QueueForward(const Job& job);
   Status QueueSampling(const Job& job);
-  void Finish(Job* job);
+  // Of the oldest step in flight, once the stream has come to its end.
+  void Finish(Job* job, const std::string& stream_error);
+  StepResult ResultOf(const Job& job);
   void RunForward(int64_t padded_tokens);
   // For each sequence its first token row with a K or V that is not finite, or kNoRow.
-  std::vector<int32_t> FirstFaultyRows(const BatchInputs& inputs) const;
+  std::vector<int32_t> FirstFaultyRows(const Job& job) const;
 
   ModelRunnerOptions options_;
   std::shared_ptr<const Model> model_;
   const Backend& backend_;
   ThreadPool pool_;
   OwnedStream stream_;
+  OwnedStream
+      watch_;  // waits for steps' ends: Notify on stream_ itself would hold up the next step
   StepInputs inputs_;
   std::unique_ptr<Sampler> sampler_;
   Workspace workspace_;
   Buffer kv_;  // [layer][block][K, V][kv_head][slot][head_dim] bf16
   int32_t num_blocks_ = 0;
-  Buffer hidden_;                               // [max_num_batched_tokens, hidden] bf16
-  Buffer gathered_;                             // [kMaxLogitRows, hidden] bf16
-  Buffer logits_;                               // [kMaxLogitRows, vocabulary] fp32
-  Buffer host_row_faults_;                      // [max_num_batched_tokens] uint8
-  std::map<int64_t, CapturedWork> recordings_;  // forward passes, by padded tokens
-  Clock::time_point last_finish_;
+  Buffer hidden_;                                     // [max_num_batched_tokens, hidden] bf16
+  Buffer gathered_;                                   // [kMaxLogitRows, hidden] bf16
+  Buffer logits_;                                     // [kMaxLogitRows, vocabulary] fp32
+  std::array<Buffer, kMaxInFlight> host_row_faults_;  // [max_num_batched_tokens] uint8
+  std::map<int64_t, CapturedWork> recordings_;        // forward passes, by padded tokens
+  Clock::time_point last_finish_;                     // none: no step has been finished
+  // Of the steps in flight and the one before them.
+  std::array<StepMarks, kMaxInFlight + 1> marks_;
+  size_t num_queued_ = 0;
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable wake_;
   std::deque<Job> jobs_;
-  bool done_ = false;         // the stream has come to the end of the step in flight
-  std::string stream_error_;  // the device's, with done_
+  std::deque<std::string>
+      ended_;  // steps whose end the stream has passed: the device's error, or ""
   bool stopping_ = false;
   std::thread thread_;  // uses the members above the mutex while a job runs
 };

@@ -6,32 +6,42 @@ namespace {
 
 class CpuBackend : public HostBackend {
  public:
-  explicit CpuBackend(CpuTarget target) : target_(target) {}
+  CpuBackend(CpuTarget target, Mode mode) : target_(target), mode_(mode) {}
 
   std::string_view name() const override { return CpuTargetName(target_); }
+  Mode mode() const override { return mode_; }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return PackLinearCpu(target_, StackRows(parts).rows);
   }
 
   void Linear(const LinearArgs& args, Stream& stream) const override {
-    LinearCpu(target_, args, stream);
+    if (stream.counts != nullptr) {
+      ++stream.counts->linear;
+      stream.counts->free_linear += mode_ == Mode::kVariant ? 1 : 0;
+    }
+    (mode_ == Mode::kInvariant ? LinearCpu : LinearVariantCpu)(target_, args, stream);
   }
   void RmsNorm(const RmsNormArgs& args, Stream& stream) const override {
     RmsNormCpu(target_, args, stream);
   }
-  void Rope(const RopeArgs& args, Stream& stream) const override { RopeCpu(target_, args, stream); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& stream) const override {
+    ResidualNormCpu(target_, args, stream);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& stream) const override {
+    NormRopeWriteCpu(target_, args, stream);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& stream) const override {
     SiluMulCpu(target_, args, stream);
-  }
-  void Residual(const ResidualArgs& args, Stream& stream) const override {
-    ResidualCpu(target_, args, stream);
   }
   void Embedding(const EmbeddingArgs& args, Stream& stream) const override {
     EmbeddingCpu(args, stream);
   }
-  void KvWrite(const KvWriteArgs& args, Stream& stream) const override { KvWriteCpu(args, stream); }
   void Attention(const AttentionArgs& args, Stream& stream) const override {
-    AttentionCpu(target_, args, stream);
+    if (stream.counts != nullptr) {
+      ++stream.counts->attention;
+      stream.counts->free_attention += mode_ == Mode::kVariant ? 1 : 0;
+    }
+    (mode_ == Mode::kInvariant ? AttentionCpu : AttentionVariantCpu)(target_, args, stream);
   }
   void MoeRoute(const MoeRouteArgs& args, Stream& stream) const override {
     MoeRouteCpu(target_, args, stream);
@@ -45,20 +55,24 @@ class CpuBackend : public HostBackend {
   void Logprob(const LogprobArgs& args, Stream& stream) const override {
     LogprobCpu(target_, args, stream);
   }
-  void Sample(const SampleArgs& args, Stream& stream) const override {
+  Status Sample(const SampleArgs& args, Stream& stream) const override {
     SampleCpu(target_, args, stream);
+    return {};
   }
 
  private:
   CpuTarget target_;
+  Mode mode_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeCpuBackend() { return MakeCpuBackend(SupportedCpuTargets().back()); }
+std::unique_ptr<Backend> MakeCpuBackend(Mode mode) {
+  return MakeCpuBackend(SupportedCpuTargets().back(), mode);
+}
 
-std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target) {
-  return std::make_unique<CpuBackend>(target);
+std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode) {
+  return std::make_unique<CpuBackend>(target, mode);
 }
 
 }  // namespace vexact

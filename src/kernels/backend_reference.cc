@@ -6,19 +6,23 @@ namespace {
 class ReferenceBackend final : public HostBackend {
  public:
   std::string_view name() const override { return "reference"; }
+  Mode mode() const override { return Mode::kInvariant; }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return PackLinearReference(StackRows(parts).rows);
   }
 
   void Linear(const LinearArgs& args, Stream& s) const override { LinearReference(args, s); }
   void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormReference(args, s); }
-  void Rope(const RopeArgs& args, Stream& s) const override { RopeReference(args, s); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& s) const override {
+    ResidualNormReference(args, s);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& s) const override {
+    NormRopeWriteReference(args, s);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulReference(args, s); }
-  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualReference(args, s); }
   void Embedding(const EmbeddingArgs& args, Stream& s) const override {
     EmbeddingReference(args, s);
   }
-  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteReference(args, s); }
   void Attention(const AttentionArgs& args, Stream& s) const override {
     AttentionReference(args, s);
   }
@@ -30,7 +34,10 @@ class ReferenceBackend final : public HostBackend {
     SumLogitsReference(args, s);
   }
   void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobReference(args, s); }
-  void Sample(const SampleArgs& args, Stream& s) const override { SampleReference(args, s); }
+  Status Sample(const SampleArgs& args, Stream& s) const override {
+    SampleReference(args, s);
+    return {};
+  }
 };
 
 }  // namespace

@@ -1,10 +1,12 @@
 // The Hopper backend: memory and streams are the CUDA runtime's (tensor/cuda.h), operators are the
 // *_sm90.cu of their folders.
 #include <mutex>
+#include <utility>
 
 #include "kernels/backend.h"
 #include "kernels/linear/linear_sm90.h"
 #include "tensor/cuda.h"
+#include "tensor/cuda_mark.h"
 
 namespace vexact {
 namespace {
@@ -16,13 +18,36 @@ std::string VersionText(int version) {
 
 constexpr int64_t kRowAlignment = 8;  // elements: rows of weights start at multiples of 16 bytes
 
+// "64 x 2048 -> 6144: cublasLt 66 ..., 13.2 us; refused: none". In mode variant what was fastest of
+// each kind takes the place of what was refused: it says what a free choice of schedules brought.
+std::string ChoiceText(const LinearChoice& choice) {
+  const LinearProblem& p = choice.problem;
+  const std::string text =
+      fmt::format("{} x {} -> {}{}{}: {}, {:.1f} us{}", choice.rows, p.in_features, p.out_features,
+                  p.has_bias ? " bias" : "", p.fp32_output ? " fp32" : "", choice.schedule,
+                  choice.microseconds, choice.is_canonical ? "" : ", not canonical");
+  if (choice.fastest_free.name.empty()) {
+    return fmt::format(
+        "{}; refused: {}", text,
+        choice.refused.empty() ? "none" : fmt::format("{}", fmt::join(choice.refused, ", ")));
+  }
+  const TimedSchedule& other = choice.is_canonical ? choice.fastest_free : choice.fastest_canonical;
+  return fmt::format("{}; fastest {}: {}, {:.1f} us", text,
+                     choice.is_canonical ? "free one" : "canonical one", other.name,
+                     other.microseconds);
+}
+
 class Sm90Backend final : public Backend {
  public:
-  Sm90Backend(CudaDevice device, std::unique_ptr<LinearSm90> linear,
+  Sm90Backend(Mode mode, CudaDevice device, std::unique_ptr<LinearSm90> linear,
               std::unique_ptr<PinnedUploader> uploader)
-      : device_(std::move(device)), linear_(std::move(linear)), uploader_(std::move(uploader)) {}
+      : mode_(mode),
+        device_(std::move(device)),
+        linear_(std::move(linear)),
+        uploader_(std::move(uploader)) {}
 
   std::string_view name() const override { return "sm90"; }
+  Mode mode() const override { return mode_; }
   std::string Description() const override {
     return fmt::format(
         "{}, compute capability {}.{}, {} multiprocessors, {:.1f} GiB of memory, driver for CUDA "
@@ -34,14 +59,7 @@ class Sm90Backend final : public Backend {
   }
   std::vector<std::string> LinearChoices() const override {
     std::vector<std::string> lines;
-    for (const LinearChoice& choice : linear_->Choices()) {
-      const LinearProblem& p = choice.problem;
-      lines.push_back(fmt::format(
-          "{} x {} -> {}{}{}: {}, {:.1f} us; refused: {}", choice.rows, p.in_features,
-          p.out_features, p.has_bias ? " bias" : "", p.fp32_output ? " fp32" : "", choice.schedule,
-          choice.microseconds,
-          choice.refused.empty() ? "none" : fmt::format("{}", fmt::join(choice.refused, ", "))));
-    }
+    for (const LinearChoice& choice : linear_->Choices()) lines.push_back(ChoiceText(choice));
     return lines;
   }
 
@@ -56,7 +74,14 @@ class Sm90Backend final : public Backend {
   bool UsesHostMemory() const override { return false; }
   Result<OwnedStream> MakeStream(ThreadPool* pool) const override {
     VX_ASSIGN_OR_RETURN(OwnedStream owned, MakeCudaStream());
+    owned.counts = std::make_unique<CallCounts>();
     owned.stream.pool = pool;
+    owned.stream.counts = owned.counts.get();
+    if (mode_ == Mode::kVariant) {
+      VX_ASSIGN_OR_RETURN(Buffer workspace, AllocateCuda(kLinearWorkspaceBytes));
+      owned.workspace = std::make_unique<Buffer>(std::move(workspace));
+      owned.stream.workspace = owned.workspace.get();
+    }
     return owned;
   }
   void Upload(void* to, const void* host, size_t bytes, Stream& s) const override {
@@ -69,11 +94,25 @@ class Sm90Backend final : public Backend {
   void Notify(Stream& s, void (*call)(void*, const char*), void* data) const override {
     NotifyCuda(s, call, data);
   }
+  Result<StreamMark> MakeMark() const override { return MakeCudaMark(); }
+  void Mark(StreamMark& mark, Stream& s) const override { MarkCuda(mark, s); }
+  void WaitForMark(const StreamMark& mark, Stream& s) const override { WaitForCudaMark(mark, s); }
+  double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const override {
+    return CudaMillisecondsBetween(from, to);
+  }
   bool CanCapture() const override { return true; }
   Result<CapturedWork> Capture(Stream& s, FunctionRef<void()> work) const override {
-    return CaptureCuda(s, work);
+    CallCounts calls;  // of the recording: counted when it is replayed
+    CallCounts* const counts = std::exchange(s.counts, &calls);
+    Result<CapturedWork> captured = CaptureCuda(s, work);
+    s.counts = counts;
+    if (captured.ok()) captured->calls = calls;
+    return captured;
   }
-  void Replay(const CapturedWork& work, Stream& s) const override { ReplayCuda(work, s); }
+  void Replay(const CapturedWork& work, Stream& s) const override {
+    if (s.counts != nullptr) *s.counts += work.calls;
+    ReplayCuda(work, s);
+  }
 
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     LinearWeight weight;
@@ -112,19 +151,27 @@ class Sm90Backend final : public Backend {
 
   void Linear(const LinearArgs& args, Stream& s) const override { linear_->Run(args, s); }
   void RmsNorm(const RmsNormArgs& args, Stream& s) const override { RmsNormSm90(args, s); }
-  void Rope(const RopeArgs& args, Stream& s) const override { RopeSm90(args, s); }
+  void ResidualNorm(const ResidualNormArgs& args, Stream& s) const override {
+    ResidualNormSm90(args, s);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& args, Stream& s) const override {
+    NormRopeWriteSm90(args, s);
+  }
   void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulSm90(args, s); }
-  void Residual(const ResidualArgs& args, Stream& s) const override { ResidualSm90(args, s); }
   void Embedding(const EmbeddingArgs& args, Stream& s) const override { EmbeddingSm90(args, s); }
-  void KvWrite(const KvWriteArgs& args, Stream& s) const override { KvWriteSm90(args, s); }
-  void Attention(const AttentionArgs& args, Stream& s) const override { AttentionSm90(args, s); }
+  // In both modes: no free schedule of attention is faster yet.
+  void Attention(const AttentionArgs& args, Stream& s) const override {
+    if (s.counts != nullptr) ++s.counts->attention;
+    AttentionSm90(args, s);
+  }
   void MoeRoute(const MoeRouteArgs& args, Stream& s) const override { MoeRouteSm90(args, s); }
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }
   void SumLogits(const SumLogitsArgs& args, Stream& s) const override { SumLogitsSm90(args, s); }
   void Logprob(const LogprobArgs& args, Stream& s) const override { LogprobSm90(args, s); }
-  void Sample(const SampleArgs& args, Stream& s) const override { SampleSm90(args, s); }
+  Status Sample(const SampleArgs& args, Stream& s) const override { return SampleSm90(args, s); }
 
  private:
+  const Mode mode_;
   CudaDevice device_;
   std::unique_ptr<LinearSm90> linear_;
   mutable std::mutex uploader_mutex_;
@@ -133,7 +180,7 @@ class Sm90Backend final : public Backend {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> MakeSm90Backend() {
+Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode) {
   VX_ASSIGN_OR_RETURN(const CudaDevice device, FirstCudaDevice());
   if (device.compute_major != 9 || device.compute_minor != 0) {
     return Unsupported(
@@ -142,10 +189,10 @@ Result<std::unique_ptr<Backend>> MakeSm90Backend() {
         device.name, device.compute_major, device.compute_minor);
   }
   VX_RETURN_IF_ERROR(KeepFreedCudaMemory());
-  VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0));
+  VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0, mode));
   VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
   return std::unique_ptr<Backend>(
-      std::make_unique<Sm90Backend>(device, std::move(linear), std::move(uploader)));
+      std::make_unique<Sm90Backend>(mode, device, std::move(linear), std::move(uploader)));
 }
 
 }  // namespace vexact

@@ -28,7 +28,8 @@ DeviceMemory HostBackend::Memory() const {
 
 Result<OwnedStream> HostBackend::MakeStream(ThreadPool* pool) const {
   OwnedStream owned;
-  owned.stream.pool = pool;
+  owned.counts = std::make_unique<CallCounts>();
+  owned.stream = {.pool = pool, .counts = owned.counts.get()};
   return owned;
 }
 
@@ -44,6 +45,16 @@ Status HostBackend::Synchronize(Stream&) const { return {}; }
 
 void HostBackend::Notify(Stream&, void (*call)(void*, const char*), void* data) const {
   call(data, nullptr);
+}
+
+void HostBackend::Mark(StreamMark& mark, Stream&) const {
+  mark.time = std::chrono::steady_clock::now();
+}
+
+void HostBackend::WaitForMark(const StreamMark&, Stream&) const {}
+
+double HostBackend::MillisecondsBetween(const StreamMark& from, const StreamMark& to) const {
+  return std::chrono::duration<double, std::milli>(to.time - from.time).count();
 }
 
 Result<CapturedWork> HostBackend::Capture(Stream&, FunctionRef<void()>) const {

@@ -20,6 +20,10 @@ class HostBackend : public Backend {
   void Download(void* host, const void* from, size_t bytes, Stream& stream) const override;
   Status Synchronize(Stream& stream) const override;
   void Notify(Stream& stream, void (*call)(void*, const char*), void* data) const override;
+  Result<StreamMark> MakeMark() const override { return StreamMark(); }
+  void Mark(StreamMark& mark, Stream& stream) const override;
+  void WaitForMark(const StreamMark& mark, Stream& stream) const override;
+  double MillisecondsBetween(const StreamMark& from, const StreamMark& to) const override;
   bool CanCapture() const override { return false; }
   Result<CapturedWork> Capture(Stream& stream, FunctionRef<void()> work) const override;
   void Replay(const CapturedWork& work, Stream& stream) const override;

@@ -14,11 +14,10 @@
 #include <vector>
 
 #include "kernels/embedding/embedding.h"
-#include "kernels/kv_write/kv_write.h"
 #include "kernels/moe/moe.h"
-#include "kernels/residual/residual.h"
+#include "kernels/norm_rope_write/norm_rope_write.h"
+#include "kernels/residual_norm/residual_norm.h"
 #include "kernels/rms_norm/rms_norm.h"
-#include "kernels/rope/rope.h"
 #include "kernels/sampling/sampling.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/sm90/launch.cuh"
@@ -106,21 +105,39 @@ void BenchLayers(Timer& timer, int64_t rows) {
   timer.Report("rms_norm hidden", rows, 2 * row_bytes * kHidden, [&](int c, Stream& s) {
     RmsNormSm90({part(a, c, kHidden), weight, kHidden, 1e-6f, part(b, c, kHidden)}, s);
   });
-  const int64_t q_cols = kHeads * kHeadDim;
-  timer.Report("rms_norm q heads", rows, 2 * row_bytes * q_cols, [&](int c, Stream& s) {
-    RmsNormSm90({part(a, c, q_cols), weight, kHeadDim, 1e-6f, part(a, c, q_cols)}, s);
+  timer.Report("residual_norm", rows, 4 * row_bytes * kHidden, [&](int c, Stream& s) {
+    ResidualNormSm90({part(a, c, kHidden), part(b, c, kHidden), weight, 1e-6f, part(b, c, kHidden)},
+                     s);
   });
-  const RopeView table{4096, kHeadDim / 2, RandomBf16(4096 * kHeadDim / 2),
-                       RandomBf16(4096 * kHeadDim / 2)};
+  const RopeTable host_table = BuildRopeTable({.theta = 1e6, .rotary_dim = kHeadDim}, 4096);
+  RopeView table = host_table.view();
+  table.cos = OnDevice(host_table.cos);
+  table.sin = OnDevice(host_table.sin);
   std::vector<int32_t> places(rows);
   for (int64_t t = 0; t < rows; ++t) places[t] = static_cast<int32_t>(t * 7 % 4096);
   int32_t* const positions = OnDevice(places);
-  timer.Report("rope q", rows, 2 * row_bytes * q_cols, [&](int c, Stream& s) {
-    RopeSm90({part(b, c, q_cols), kHeadDim, positions, table}, s);
-  });
-  timer.Report("residual", rows, 3 * row_bytes * kHidden, [&](int c, Stream& s) {
-    ResidualSm90({part(a, c, kHidden), part(b, c, kHidden), part(b, c, kHidden)}, s);
-  });
+  const int64_t q_cols = kHeads * kHeadDim;
+  const int64_t kv_cols = kKvHeads * kHeadDim;
+  const PagedKv kv{RandomBf16(4096 * 2 * kv_cols), 256, 16, kKvHeads, kHeadDim, 16 * 2 * kv_cols};
+  uint8_t* const faults = Zeros<uint8_t>(rows);
+  const auto norm_rope_write = [&](const bf16* norm) {
+    return [&, norm](int c, Stream& s) {
+      NormRopeWriteSm90({.qkv = part(a, c, q_cols + 2 * kv_cols),
+                         .num_heads = kHeads,
+                         .q_norm = norm,
+                         .k_norm = norm,
+                         .eps = 1e-6f,
+                         .positions = positions,
+                         .table = table,
+                         .slots = positions,
+                         .kv = kv,
+                         .row_faults = faults},
+                        s);
+    };
+  };
+  const double qkv_bytes = row_bytes * static_cast<double>(2 * q_cols + 5 * kv_cols);
+  timer.Report("norm_rope_write", rows, qkv_bytes, norm_rope_write(weight));
+  timer.Report("norm_rope_write, no norms", rows, qkv_bytes, norm_rope_write(nullptr));
   timer.Report("silu_mul", rows, 3 * row_bytes * kIntermediate, [&](int c, Stream& s) {
     const Rows<bf16> both(a + c * rows * wide, rows, wide);
     SiluMulSm90({both.Columns(0, kIntermediate), both.Columns(kIntermediate, wide),
@@ -130,12 +147,6 @@ void BenchLayers(Timer& timer, int64_t rows) {
   bf16* const embeddings = RandomBf16(4096 * kHidden);
   timer.Report("embedding", rows, 2 * row_bytes * kHidden, [&](int c, Stream& s) {
     EmbeddingSm90({{embeddings, 4096, kHidden}, positions, part(b, c, kHidden)}, s);
-  });
-  const int64_t kv_cols = kKvHeads * kHeadDim;
-  const PagedKv kv{RandomBf16(4096 * 2 * kv_cols), 256, 16, kKvHeads, kHeadDim, 16 * 2 * kv_cols};
-  uint8_t* const faults = Zeros<uint8_t>(rows);
-  timer.Report("kv_write", rows, 4 * row_bytes * kv_cols, [&](int c, Stream& s) {
-    KvWriteSm90({part(a, c, kv_cols), part(b, c, kv_cols), positions, kv, faults}, s);
   });
   float* const scores = Zeros<float>(rows * 128);
   int32_t* const ids = Zeros<int32_t>(rows * 8);
@@ -208,26 +219,27 @@ void BenchSample(Timer& timer, const Logits& logits, const char* name, SampleRow
   std::vector<SampleRow> host(rows, row);
   for (int64_t r = 0; r < rows; ++r) {
     host[r].row = static_cast<int32_t>(r);
-    host[r].slot = static_cast<int32_t>(r);
+    host[r].slot = -1;
     host[r].position = static_cast<uint32_t>(r);
   }
-  const bool changed = row.num_history > 0 || row.inverse_temperature != 1.0f || row.top_k > 0 ||
+  const bool changed = row.num_output > 0 || row.inverse_temperature != 1.0f || row.top_k > 0 ||
                        row.top_p != kTopPOff || row.log_min_p != kDropped;
   const SampleRow* const device_rows = OnDevice(host);
   SampleOutcome* const outcomes = Zeros<SampleOutcome>(rows);
   int32_t* const drawn = Zeros<int32_t>(rows);
   timer.Report(name, rows, changed ? 4.0 * rows * kVocab : 12.0 * rows * kBlocks,
                [&](int c, Stream& s) {
-                 SampleSm90({.logits = logits.Z(c),
-                             .sums = logits.Sums(c),
-                             .block_max = logits.BlockMax(c),
-                             .block_sums = logits.BlockSums(c),
-                             .num_rows = rows,
-                             .rows = device_rows,
-                             .outcomes = outcomes,
-                             .drawn = drawn,
-                             .all_plain = !changed},
-                            s);
+                 const Status status = SampleSm90({.logits = logits.Z(c),
+                                                   .sums = logits.Sums(c),
+                                                   .block_max = logits.BlockMax(c),
+                                                   .block_sums = logits.BlockSums(c),
+                                                   .num_rows = rows,
+                                                   .rows = device_rows,
+                                                   .outcomes = outcomes,
+                                                   .drawn = drawn,
+                                                   .all_plain = !changed},
+                                                  s);
+                 VX_CHECK(status.ok(), "scratch");
                });
 }
 
@@ -250,10 +262,10 @@ void BenchLogits(Timer& timer, int64_t rows) {
   }
   CheckCuda(cudaDeviceSynchronize());
   for (const int num_top : {-1, 0, 5, 20}) BenchLogprob(timer, logits, num_top);
-  std::vector<TokenCount> tokens;
-  for (int32_t n = 0; n < 1000; ++n) tokens.push_back({n * 151, n % 3});
-  SampleRow penalties{.num_history = 1000, .repetition = 1.1f, .frequency = 0.1f};
-  penalties.history = OnDevice(tokens);
+  std::vector<int32_t> tokens;  // of every row
+  for (int32_t n = 0; n < 1000; ++n) tokens.push_back(n * 151 % 75000);
+  SampleRow penalties{.num_prompt = 500, .num_output = 500, .repetition = 1.1f, .frequency = 0.1f};
+  penalties.tokens = OnDevice(tokens);
   BenchSample(timer, logits, "sample greedy", {.greedy = true});
   BenchSample(timer, logits, "sample temperature 1", {});
   BenchSample(timer, logits, "sample temperature 0.7", {.inverse_temperature = 1.4285715f});

@@ -84,6 +84,13 @@ PrefixMatch BlockPool::Match(const PrefixRoot& root, std::span<const int32_t> to
   return match;
 }
 
+bool BlockPool::MayHaveGrown(const PrefixRoot& root, PrefixNode end,
+                             std::span<const int32_t> next) const {
+  if (!options_.enable_prefix_caching) return false;
+  // A node that is gone may have come back as another one, with children.
+  return !IsAlive(end) || (!next.empty() && Find(root, end.uid, next) >= 0);
+}
+
 int32_t BlockPool::Allocate() {
   VX_CHECK(num_available() > 0, "no KV block is free");
   if (free_.empty()) {
@@ -107,6 +114,7 @@ void BlockPool::Release(std::span<const int32_t> blocks) {
     Block& block = blocks_[blocks[i]];
     VX_CHECK(block.references > 0, "a KV block is released twice");
     if (--block.references > 0) continue;
+    ++num_given_back_;
     if (block.cached) {
       PushNewest(blocks[i]);
     } else {

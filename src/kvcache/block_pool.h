@@ -60,10 +60,17 @@ class BlockPool {
   int32_t num_used() const { return num_blocks() - num_available(); }
   int32_t num_cached() const { return static_cast<int32_t>(index_.size()); }
   int32_t references(int32_t block) const { return blocks_[block].references; }
+  // How often a block has lost its last reference: while this stands still, num_available() does
+  // not grow.
+  int64_t num_given_back() const { return num_given_back_; }
 
   // The longest chain of cached blocks under `root` that holds `tokens` from the first on, whole
   // blocks only. Takes a reference to each.
   PrefixMatch Match(const PrefixRoot& root, std::span<const int32_t> tokens);
+
+  // Whether a match under `root` that ended with the node `end` and before `next` ([block_size], or
+  // empty: there was nothing left to find) may be longer by now.
+  bool MayHaveGrown(const PrefixRoot& root, PrefixNode end, std::span<const int32_t> next) const;
 
   // A block with one reference and unspecified content; if none is free, the least recently used
   // cached one is forgotten. Requires num_available() > 0.
@@ -117,6 +124,7 @@ class BlockPool {
   int32_t newest_ = -1;          // LRU list of unreferenced cached blocks
   int32_t oldest_ = -1;
   int32_t num_evictable_ = 0;  // length of the LRU list
+  int64_t num_given_back_ = 0;
   uint64_t next_uid_ = 1;
   std::unordered_multimap<uint64_t, int32_t> index_;  // hash -> cached block
 };

@@ -42,6 +42,23 @@ TEST(BlockPool, FindsTheLongestCachedPrefixAndSharesItsBlocks) {
   EXPECT_TRUE(pool.CheckInvariants().ok());
 }
 
+TEST(BlockPool, SaysWhenAMatchMayHaveGrown) {
+  BlockPool pool({.num_blocks = 4, .block_size = 2});
+  const auto root = Root("r");
+  const std::vector<int32_t> next = {3, 4};
+  EXPECT_FALSE(pool.MayHaveGrown(*root, {}, std::vector<int32_t>{1, 2}));
+  Fill(&pool, root, {1, 2});
+  EXPECT_TRUE(pool.MayHaveGrown(*root, {}, std::vector<int32_t>{1, 2}));
+  const PrefixNode end = pool.Match(*root, std::vector<int32_t>{1, 2}).last;
+  EXPECT_FALSE(pool.MayHaveGrown(*root, end, next));
+  EXPECT_FALSE(pool.MayHaveGrown(*root, end, {}));
+  pool.Cache(pool.Allocate(), root, end, next);
+  EXPECT_TRUE(pool.MayHaveGrown(*root, end, next));
+  EXPECT_FALSE(pool.MayHaveGrown(*root, end, std::vector<int32_t>{3, 5}));
+  pool.Reset();
+  EXPECT_TRUE(pool.MayHaveGrown(*root, end, {})) << "its end is gone";
+}
+
 TEST(BlockPool, EqualTokensUnderAnotherRootOrParentAreNotAHit) {
   BlockPool pool({.num_blocks = 8, .block_size = 2});
   const auto root = Root("salt a");

@@ -6,15 +6,6 @@
 namespace vexact {
 namespace {
 
-void Norm(const DecoderStep& step, Rows<const bf16> x, const VectorWeight& weight, Rows<bf16> y) {
-  step.backend.RmsNorm({.x = x,
-                        .weight = weight.data(),
-                        .group = weight.size,
-                        .eps = step.config.rms_norm_eps,
-                        .y = y},
-                       step.stream);
-}
-
 // out = down(silu(gate) * up) of x; `rows` of the workspace's MLP buffers are used.
 void Mlp(const LinearWeight& gate_up_weight, const LinearWeight& down, const DecoderStep& step,
          Rows<const bf16> x, Rows<bf16> out) {
@@ -45,8 +36,14 @@ std::vector<int64_t> SortByExpert(const std::vector<int32_t>& pair_experts, int6
   return first;
 }
 
-void AddToHidden(const DecoderStep& step, Rows<const bf16> branch) {
-  step.backend.Residual({.a = step.hidden, .b = branch, .y = step.hidden}, step.stream);
+// hidden += the workspace's branch; normed = norm(hidden).
+void AddBranch(const DecoderStep& step, const VectorWeight& weight, Rows<bf16> normed) {
+  step.backend.ResidualNorm({.hidden = step.hidden,
+                             .branch = step.workspace.Branch(step.hidden.rows),
+                             .weight = weight.data(),
+                             .eps = step.config.rms_norm_eps,
+                             .normed = normed},
+                            step.stream);
 }
 
 }  // namespace
@@ -54,7 +51,6 @@ void AddToHidden(const DecoderStep& step, Rows<const bf16> branch) {
 Result<Workspace> Workspace::Create(const ModelConfig& config, const Backend& backend,
                                     const WorkspaceLimits& limits) {
   const int64_t max_tokens = limits.max_tokens;
-  const int64_t max_logit_rows = limits.max_logit_rows;
   Workspace workspace;
   workspace.limits_ = limits;
   workspace.hidden_ = config.hidden_size;
@@ -79,7 +75,6 @@ Result<Workspace> Workspace::Create(const ModelConfig& config, const Backend& ba
       {&workspace.attended_, max_tokens, workspace.attended_cols_ * kBf16},
       {&workspace.gate_up_, max_tokens, 2 * workspace.intermediate_ * kBf16},
       {&workspace.activated_, max_tokens, workspace.intermediate_ * kBf16},
-      {&workspace.final_normed_, max_logit_rows, workspace.hidden_ * kBf16},
       {&workspace.expert_inputs_, routed, workspace.hidden_ * kBf16},
       {&workspace.expert_outputs_, routed, workspace.hidden_ * kBf16},
       {&workspace.router_scores_, max_tokens,
@@ -117,49 +112,41 @@ void AttentionBlock(const LayerWeights& layer, const DecoderStep& step) {
   const Backend& backend = step.backend;
   const ForwardInputs& inputs = step.inputs;
   const int64_t tokens = inputs.num_tokens;
-  const int64_t head_dim = step.config.head_dim;
-  const int64_t q_cols = step.config.num_heads * head_dim;
-  const int64_t kv_cols = step.config.num_kv_heads * head_dim;
-
+  const int64_t num_heads = step.config.num_heads;
   const Rows<bf16> normed = step.workspace.Normed(tokens);
-  Norm(step, step.hidden, layer.input_norm, normed);
-
   const Rows<bf16> qkv = step.workspace.Qkv(tokens);
   backend.Linear({.x = normed, .weight = &layer.qkv, .bias = layer.qkv_bias.data(), .y = qkv},
                  step.stream);
-  const Rows<bf16> q = qkv.Columns(0, q_cols);
-  const Rows<bf16> k = qkv.Columns(q_cols, q_cols + kv_cols);
-  const Rows<bf16> v = qkv.Columns(q_cols + kv_cols, q_cols + 2 * kv_cols);
-  if (layer.q_norm.size > 0) Norm(step, q, layer.q_norm, q);
-  if (layer.k_norm.size > 0) Norm(step, k, layer.k_norm, k);
-  for (const Rows<bf16>& rotated : {q, k}) {
-    backend.Rope(
-        {.x = rotated, .head_dim = head_dim, .positions = inputs.positions, .table = step.rope},
-        step.stream);
-  }
-  backend.KvWrite(
-      {.k = k, .v = v, .slots = inputs.kv_slots, .kv = step.kv, .row_faults = inputs.row_faults},
-      step.stream);
+  backend.NormRopeWrite({.qkv = qkv,
+                         .num_heads = num_heads,
+                         .q_norm = layer.q_norm.data(),
+                         .k_norm = layer.k_norm.data(),
+                         .eps = step.config.rms_norm_eps,
+                         .positions = inputs.positions,
+                         .table = step.rope,
+                         .slots = inputs.kv_slots,
+                         .kv = step.kv,
+                         .row_faults = inputs.row_faults},
+                        step.stream);
 
   const Rows<bf16> attended = step.workspace.Attended(tokens);
-  backend.Attention({.q = q,
+  backend.Attention({.q = qkv.Columns(0, num_heads * step.config.head_dim),
                      .y = attended,
-                     .num_heads = step.config.num_heads,
+                     .num_heads = num_heads,
                      .kv = step.kv,
                      .sequences = inputs.sequences,
                      .plan = &step.workspace.attention_plan()},
                     step.stream);
-  const Rows<bf16> branch = step.workspace.Branch(tokens);
-  backend.Linear({.x = attended, .weight = &layer.o, .y = branch}, step.stream);
-  AddToHidden(step, branch);
+  backend.Linear({.x = attended, .weight = &layer.o, .y = step.workspace.Branch(tokens)},
+                 step.stream);
+  AddBranch(step, layer.post_attention_norm, normed);
 }
 
 void DenseMlpBlock(const LayerWeights& layer, const DecoderStep& step) {
-  const Rows<bf16> normed = step.workspace.Normed(step.inputs.num_tokens);
-  const Rows<bf16> branch = step.workspace.Branch(step.inputs.num_tokens);
-  Norm(step, step.hidden, layer.post_attention_norm, normed);
-  Mlp(layer.gate_up, layer.down, step, normed, branch);
-  AddToHidden(step, branch);
+  const int64_t tokens = step.inputs.num_tokens;
+  Mlp(layer.gate_up, layer.down, step, step.workspace.Normed(tokens),
+      step.workspace.Branch(tokens));
+  AddBranch(step, step.next_norm, step.next_normed);
 }
 
 void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step) {
@@ -167,8 +154,6 @@ void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step) {
   const int64_t tokens = step.inputs.num_tokens;
   const int64_t top_k = step.config.moe.num_experts_per_tok;
   const Rows<bf16> normed = step.workspace.Normed(tokens);
-  Norm(step, step.hidden, layer.post_attention_norm, normed);
-
   const Rows<float> scores = step.workspace.RouterScores(tokens);
   const Rows<int32_t> ids = step.workspace.RouteIds(tokens);
   const Rows<float> weights = step.workspace.RouteWeights(tokens);
@@ -205,9 +190,9 @@ void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step) {
   }
   backend.Embedding({.table = outputs, .ids = rank, .y = sorted}, step.stream);
 
-  const Rows<bf16> branch = step.workspace.Branch(tokens);
-  backend.MoeCombine({.expert_rows = sorted, .weights = weights, .y = branch}, step.stream);
-  AddToHidden(step, branch);
+  backend.MoeCombine(
+      {.expert_rows = sorted, .weights = weights, .y = step.workspace.Branch(tokens)}, step.stream);
+  AddBranch(step, step.next_norm, step.next_normed);
 }
 
 }  // namespace vexact

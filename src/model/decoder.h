@@ -48,7 +48,6 @@ class Workspace {
   Rows<bf16> Attended(int64_t rows) const { return View(attended_, rows, attended_cols_); }
   Rows<bf16> GateUp(int64_t rows) const { return View(gate_up_, rows, 2 * intermediate_); }
   Rows<bf16> Activated(int64_t rows) const { return View(activated_, rows, intermediate_); }
-  Rows<bf16> FinalNormed(int64_t rows) const { return View(final_normed_, rows, hidden_); }
   // Mixture of experts: [tokens * top_k, hidden] twice, and the routing of [tokens].
   Rows<bf16> ExpertInputs(int64_t rows) const { return View(expert_inputs_, rows, hidden_); }
   Rows<bf16> ExpertOutputs(int64_t rows) const { return View(expert_outputs_, rows, hidden_); }
@@ -71,32 +70,35 @@ class Workspace {
   int64_t intermediate_ = 0;  // of the dense MLP, or of one expert
   int64_t num_experts_ = 0;
   int64_t top_k_ = 0;
-  Buffer normed_, branch_, qkv_, attended_, gate_up_, activated_, final_normed_;
+  Buffer normed_, branch_, qkv_, attended_, gate_up_, activated_;
   Buffer expert_inputs_, expert_outputs_, router_scores_, route_ids_, route_weights_;
   Buffer route_order_, host_route_order_;
   AttentionPlan attention_plan_;
 };
 
-// One step inside one layer. `hidden` is the residual stream, updated in place.
+// One step inside one layer. Each block finds the norm of `hidden` in workspace.Normed and leaves
+// there the norm that the block after it begins with: a norm is the last part of the sum before it.
 struct DecoderStep {
   const ModelConfig& config;
   const Backend& backend;
   const RopeView& rope;
   const Workspace& workspace;
   const ForwardInputs& inputs;
-  PagedKv kv;         // of the current layer
-  Rows<bf16> hidden;  // [tokens, hidden]
+  PagedKv kv;                     // of the current layer
+  Rows<bf16> hidden;              // [tokens, hidden], the residual stream, updated in place
+  const VectorWeight& next_norm;  // the next layer's input norm, or the model's final one
+  Rows<bf16> next_normed;         // [tokens, hidden], where it goes; may be hidden, then lost
   Stream& stream;
 };
 
-// hidden += o(attention(rope(q), rope(k), v)) of norm(hidden). Biases and the norms of q and k
-// heads take part where the layer has them.
+// hidden += o(attention(rope(q), rope(k), v)) of the norm; then the norm after attention. Biases
+// and the norms of q and k heads take part where the layer has them.
 void AttentionBlock(const LayerWeights& layer, const DecoderStep& step);
 
-// hidden += down(silu(gate) * up) of norm(hidden).
+// hidden += down(silu(gate) * up) of the norm; then the next norm.
 void DenseMlpBlock(const LayerWeights& layer, const DecoderStep& step);
 
-// hidden += the weighted sum of each token's experts' MLPs of norm(hidden).
+// hidden += the weighted sum of each token's experts' MLPs of the norm; then the next norm.
 void ExpertsBlock(const LayerWeights& layer, const DecoderStep& step);
 
 }  // namespace vexact

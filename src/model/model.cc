@@ -34,55 +34,68 @@ Result<std::shared_ptr<const Model>> Model::Load(const Checkpoint& checkpoint,
   model->family_ = &FamilyOf(config.family);
   VX_ASSIGN_OR_RETURN(OwnedStream owned, model->backend_->MakeStream(nullptr));
   Stream& stream = owned.stream;
-  VX_RETURN_IF_ERROR(model->LoadRope(options, stream));
+  const auto weights = std::make_shared<Weights>();
+  VX_RETURN_IF_ERROR(model->LoadRope(options, stream, weights.get()));
 
   for (int64_t i = 0; i < config.num_layers; ++i) {
     const LayerLoader load(checkpoint, *model->backend_, stream,
                            fmt::format("model.layers.{}.", i));
     VX_ASSIGN_OR_RETURN(LayerWeights layer, model->family_->load_layer(load, config));
-    model->layers_.push_back(std::move(layer));
+    weights->layers.push_back(std::move(layer));
     if (options.progress) options.progress(i + 1, config.num_layers);
   }
   const LayerLoader load(checkpoint, *model->backend_, stream, "");
-  VX_RETURN_IF_ERROR(load.Vector({"model.norm.weight"}, &model->final_norm_));
+  VX_RETURN_IF_ERROR(load.Vector({"model.norm.weight"}, &weights->final_norm));
   VX_RETURN_IF_ERROR(
       load.Linear({config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"},
-                  &model->lm_head_));
-  VX_RETURN_IF_ERROR(model->LoadEmbeddings(checkpoint, stream));
+                  &weights->lm_head));
+  VX_RETURN_IF_ERROR(model->LoadEmbeddings(checkpoint, stream, weights.get()));
+  model->weights_ = weights;
   return std::shared_ptr<const Model>(std::move(model));
 }
 
-Status Model::LoadRope(const ModelLoadOptions& options, Stream& stream) {
+Result<std::shared_ptr<const Model>> Model::On(std::shared_ptr<const Backend> backend) const {
+  if (!backend->SharesWeightsWith(*backend_)) {
+    return InvalidArgument("weights by handle: expected a backend {}, found {}", backend_->name(),
+                           backend->name());
+  }
+  std::shared_ptr<Model> model(new Model(*this));
+  model->backend_ = std::move(backend);
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+Status Model::LoadRope(const ModelLoadOptions& options, Stream& stream, Weights* weights) const {
   const int64_t max_positions =
       options.max_positions > 0 ? options.max_positions : config_.max_position_embeddings;
   const RopeTable table = BuildRopeTable(config_.rope, max_positions);
   const size_t bytes = table.cos.size() * sizeof(bf16);
-  VX_ASSIGN_OR_RETURN(rope_cos_, backend_->Allocate(bytes));
-  VX_ASSIGN_OR_RETURN(rope_sin_, backend_->Allocate(bytes));
-  backend_->Upload(rope_cos_.data(), table.cos.data(), bytes, stream);
-  backend_->Upload(rope_sin_.data(), table.sin.data(), bytes, stream);
-  rope_ = {table.max_positions, table.half, rope_cos_.as<bf16>(), rope_sin_.as<bf16>()};
+  VX_ASSIGN_OR_RETURN(weights->rope_cos, backend_->Allocate(bytes));
+  VX_ASSIGN_OR_RETURN(weights->rope_sin, backend_->Allocate(bytes));
+  backend_->Upload(weights->rope_cos.data(), table.cos.data(), bytes, stream);
+  backend_->Upload(weights->rope_sin.data(), table.sin.data(), bytes, stream);
+  weights->rope = {table.max_positions, table.half, weights->rope_cos.as<bf16>(),
+                   weights->rope_sin.as<bf16>()};
   return backend_->Synchronize(stream);
 }
 
 // The words are resident once: lm_head's where they are tied and it holds plain rows, the mapped
 // file's where operators read the host's memory.
-Status Model::LoadEmbeddings(const Checkpoint& checkpoint, Stream& stream) {
-  if (config_.tie_word_embeddings && lm_head_.rows.data != nullptr) {
-    embeddings_ = lm_head_.rows;
+Status Model::LoadEmbeddings(const Checkpoint& checkpoint, Stream& stream, Weights* weights) const {
+  if (config_.tie_word_embeddings && weights->lm_head.rows.data != nullptr) {
+    weights->embeddings = weights->lm_head.rows;
     return {};
   }
-  VX_ASSIGN_OR_RETURN(host_embeddings_, checkpoint.Load("model.embed_tokens.weight"));
-  const bf16* words = host_embeddings_.data;
+  VX_ASSIGN_OR_RETURN(weights->host_embeddings, checkpoint.Load("model.embed_tokens.weight"));
+  const bf16* words = weights->host_embeddings.data;
   if (!backend_->UsesHostMemory()) {
     const size_t bytes = sizeof(bf16) * config_.vocab_size * config_.hidden_size;
-    VX_ASSIGN_OR_RETURN(device_embeddings_, backend_->Allocate(bytes));
-    backend_->Upload(device_embeddings_.data(), words, bytes, stream);
+    VX_ASSIGN_OR_RETURN(weights->device_embeddings, backend_->Allocate(bytes));
+    backend_->Upload(weights->device_embeddings.data(), words, bytes, stream);
     VX_RETURN_IF_ERROR(backend_->Synchronize(stream));
-    host_embeddings_ = Bf16Tensor();
-    words = device_embeddings_.as<bf16>();
+    weights->host_embeddings = Bf16Tensor();
+    words = weights->device_embeddings.as<bf16>();
   }
-  embeddings_ = Rows<const bf16>(words, config_.vocab_size, config_.hidden_size);
+  weights->embeddings = Rows<const bf16>(words, config_.vocab_size, config_.hidden_size);
   return {};
 }
 
@@ -93,7 +106,7 @@ std::vector<LinearProblem> Model::LinearProblems() const {
     const bool known = std::ranges::find(problems, problem) != problems.end();
     if (weight.out_features > 0 && !known) problems.push_back(problem);
   };
-  for (const LayerWeights& layer : layers_) {
+  for (const LayerWeights& layer : weights_->layers) {
     add(layer.qkv, layer.qkv_bias.size > 0, false);
     add(layer.o, false, false);
     add(layer.gate_up, false, false);
@@ -104,7 +117,7 @@ std::vector<LinearProblem> Model::LinearProblems() const {
       add(expert.down, false, false);
     }
   }
-  add(lm_head_, false, true);
+  add(weights_->lm_head, false, true);
   return problems;
 }
 
@@ -128,36 +141,40 @@ void Model::Forward(const ForwardInputs& inputs, const KvPoolView& pool, const W
                     Rows<bf16> hidden, Stream& stream) const {
   VX_CHECK(inputs.num_tokens <= workspace.max_tokens() && hidden.rows == inputs.num_tokens);
   backend_->PlanAttention(inputs.sequences, workspace.attention_plan(), stream);
-  backend_->Embedding({.table = embeddings_,
+  backend_->Embedding({.table = weights_->embeddings,
                        .ids = inputs.token_ids,
                        .y = hidden,
                        .slots = inputs.pending_slots,
                        .newest = inputs.newest_tokens},
                       stream);
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const DecoderStep step = {.config = config_,
-                              .backend = *backend_,
-                              .rope = rope_,
-                              .workspace = workspace,
-                              .inputs = inputs,
-                              .kv = LayerKv(pool, static_cast<int64_t>(i)),
-                              .hidden = hidden,
-                              .stream = stream};
-    family_->run_layer(layers_[i], step);
+  const Rows<bf16> normed = workspace.Normed(inputs.num_tokens);
+  backend_->RmsNorm({.x = hidden,
+                     .weight = weights_->layers.front().input_norm.data(),
+                     .group = config_.hidden_size,
+                     .eps = config_.rms_norm_eps,
+                     .y = normed},
+                    stream);
+  for (size_t i = 0; i < weights_->layers.size(); ++i) {
+    const bool is_last = i + 1 == weights_->layers.size();
+    const DecoderStep step = {
+        .config = config_,
+        .backend = *backend_,
+        .rope = weights_->rope,
+        .workspace = workspace,
+        .inputs = inputs,
+        .kv = LayerKv(pool, static_cast<int64_t>(i)),
+        .hidden = hidden,
+        .next_norm = is_last ? weights_->final_norm : weights_->layers[i + 1].input_norm,
+        .next_normed = is_last ? hidden : normed,
+        .stream = stream};
+    family_->run_layer(weights_->layers[i], step);
   }
 }
 
 void Model::Logits(Rows<const bf16> hidden, const Workspace& workspace, Rows<float> logits,
                    Stream& stream) const {
   VX_CHECK(hidden.rows <= workspace.max_logit_rows() && logits.rows == hidden.rows);
-  const Rows<bf16> normed = workspace.FinalNormed(hidden.rows);
-  backend_->RmsNorm({.x = hidden,
-                     .weight = final_norm_.data(),
-                     .group = config_.hidden_size,
-                     .eps = config_.rms_norm_eps,
-                     .y = normed},
-                    stream);
-  backend_->Linear({.x = normed, .weight = &lm_head_, .y_fp32 = logits}, stream);
+  backend_->Linear({.x = hidden, .weight = &weights_->lm_head, .y_fp32 = logits}, stream);
 }
 
 }  // namespace vexact

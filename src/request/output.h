@@ -40,7 +40,7 @@ struct Output {
 
   FinishReason finish_reason = FinishReason::kNone;
   StopReason stop_reason;
-  std::string error;  // what went wrong, if finish_reason is kError
+  std::string error;           // what went wrong, if finish_reason is kError
   bool engine_failed = false;  // and it was no fault of this request: its whole step was lost
 
   // Totals so far. cumulative_logprob is the left fold, in fp64, of the fp32 log-probabilities of

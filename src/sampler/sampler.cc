@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "sampler/sampler_slot.h"
+#include "sampler/upload_arena.h"
 
 namespace vexact {
 namespace {
@@ -21,6 +22,7 @@ std::string LogitFault(const LogitRow& row, int32_t id, float value) {
 }
 
 std::string OutcomeFault(const LogitRow& row, const SampleOutcome& outcome) {
+  VX_CHECK(outcome.fault != SampleFault::kEarlier, "the slot's fault was found before this row");
   if (outcome.fault == SampleFault::kNothingAllowed) {
     return fmt::format(
         "position {}: expected at least one token id to choose from, found none "
@@ -39,29 +41,13 @@ int32_t NumTop(const LogitRow& row, const SamplingParams& params) {
 }
 
 bool IsPlain(const SampleRow& row) {
-  const bool has_arrays =
-      row.allowed != nullptr || row.num_banned > 0 || row.num_bias > 0 || row.num_history > 0;
   const bool filters = row.log_min_p != kDropped || row.top_k > 0 || row.top_p != kTopPOff;
-  return !has_arrays && !row.keeps_processed &&
+  return !IsEdited(row) && !row.keeps_processed &&
          (row.greedy || (row.inverse_temperature == 1.0f && !filters));
 }
 
-// An upper bound of what a row's arrays take in the arena.
-size_t ArenaBytes(const SampleRow& row, int64_t vocab_size) {
-  const size_t allowed = row.allowed == nullptr ? 0 : (vocab_size + 31) / 32 * sizeof(uint32_t);
-  return allowed + row.num_banned * sizeof(int32_t) + row.num_bias * sizeof(TokenBias) +
-         row.num_history * sizeof(TokenCount) + 4 * UploadArena::kAlignment;
-}
-
-template <typename T>
-std::span<const T> Span(const T* data, int64_t size) {
-  return {data, data == nullptr ? 0 : static_cast<size_t>(size)};
-}
-
-}  // namespace
-
 // [max_step_rows] each, but for the tops: [num_top], grown when a step asks for more.
-struct Sampler::StepArrays {
+struct StepArrays {
   Buffer sums;          // LogitSums
   Buffer drawn;         // int32, of rows that draw
   Buffer outcomes;      // SampleOutcome, of the rows that were sampled
@@ -70,14 +56,41 @@ struct Sampler::StepArrays {
   Buffer top_logprobs;  // float
 };
 
+// Where a row's answers are, of all rows of the step.
+struct QueuedRow {
+  int64_t outcome = -1;  // of Sample; -1: the row was not sampled
+  int64_t top_offset = 0;
+};
+
+}  // namespace
+
+// What one step's rows are asked and answer. A step has its own, so that the next one can be queued
+// before the host has read it.
+struct Sampler::Step {
+  explicit Step(const Backend& backend) : arena(backend) {}
+
+  // The outcome of a row that was sampled.
+  const SampleOutcome& OutcomeOf(int64_t i) const {
+    return host.outcomes.as<SampleOutcome>()[queued[i].outcome];
+  }
+  std::string FaultOf(int64_t i, const LogitRow& row) const;
+  TokenLogprob Answer(int64_t i, const LogitRow& row) const;
+
+  UploadArena arena;
+  StepArrays device;
+  StepArrays host;  // what Finish reads of it
+  std::vector<QueuedRow> queued;
+  int64_t num_outcomes = 0;
+  int64_t num_top = 0;
+};
+
 Sampler::Sampler(const Backend& backend, const SamplerLimits& limits)
     : backend_(backend),
       limits_(limits),
       slots_(limits.max_num_seqs),
-      arena_(backend),
-      device_(std::make_unique<StepArrays>()),
-      host_(std::make_unique<StepArrays>()) {
+      constants_(limits.max_num_seqs) {
   VX_CHECK(limits.vocab_size >= 1 && limits.vocab_size <= kMaxVocab);
+  for (std::unique_ptr<Step>& step : steps_) step = std::make_unique<Step>(backend);
 }
 
 Sampler::~Sampler() = default;
@@ -90,57 +103,100 @@ Result<std::unique_ptr<Sampler>> Sampler::Create(const Backend& backend,
 }
 
 Status Sampler::Allocate() {
-  const auto rows = static_cast<size_t>(limits_.max_step_rows);
+  const size_t slots = slots_.size();
   const auto chunk_blocks =
       static_cast<size_t>(limits_.max_chunk_rows * NumVocabBlocks(limits_.vocab_size));
-  VX_ASSIGN_OR_RETURN(newest_tokens_, backend_.Allocate(slots_.size() * sizeof(int32_t)));
+  const auto sequence_bytes = static_cast<size_t>(limits_.max_model_len) * sizeof(int32_t);
+  VX_ASSIGN_OR_RETURN(tokens_, backend_.Allocate(slots * sequence_bytes));
+  VX_ASSIGN_OR_RETURN(newest_tokens_, backend_.Allocate(slots * sizeof(int32_t)));
+  VX_ASSIGN_OR_RETURN(failed_owners_, backend_.Allocate(slots * sizeof(int64_t)));
   VX_ASSIGN_OR_RETURN(block_max_, backend_.Allocate(chunk_blocks * sizeof(float)));
   VX_ASSIGN_OR_RETURN(block_sums_, backend_.Allocate(chunk_blocks * sizeof(uint64_t)));
-  VX_ASSIGN_OR_RETURN(device_->sums, backend_.Allocate(rows * sizeof(LogitSums)));
-  VX_ASSIGN_OR_RETURN(device_->drawn, backend_.Allocate(rows * sizeof(int32_t)));
-  VX_ASSIGN_OR_RETURN(device_->outcomes, backend_.Allocate(rows * sizeof(SampleOutcome)));
-  VX_ASSIGN_OR_RETURN(device_->answers, backend_.Allocate(rows * sizeof(LogprobAnswer)));
-  VX_ASSIGN_OR_RETURN(host_->sums, backend_.AllocateStaging(rows * sizeof(LogitSums)));
-  VX_ASSIGN_OR_RETURN(host_->outcomes, backend_.AllocateStaging(rows * sizeof(SampleOutcome)));
-  VX_ASSIGN_OR_RETURN(host_->answers, backend_.AllocateStaging(rows * sizeof(LogprobAnswer)));
+  for (const std::unique_ptr<Step>& step : steps_) VX_RETURN_IF_ERROR(AllocateStep(step.get()));
+  return {};
+}
+
+Status Sampler::AllocateStep(Step* step) const {
+  const auto rows = static_cast<size_t>(limits_.max_step_rows);
+  const auto chunks = static_cast<size_t>(limits_.max_step_rows / limits_.max_chunk_rows + 1);
+  VX_RETURN_IF_ERROR(step->arena.Allocate(rows * (sizeof(SampleRow) + sizeof(LogprobQuery)) +
+                                          3 * (chunks + 1) * UploadArena::kAlignment));
+  StepArrays& device = step->device;
+  VX_ASSIGN_OR_RETURN(device.sums, backend_.Allocate(rows * sizeof(LogitSums)));
+  VX_ASSIGN_OR_RETURN(device.drawn, backend_.Allocate(rows * sizeof(int32_t)));
+  VX_ASSIGN_OR_RETURN(device.outcomes, backend_.Allocate(rows * sizeof(SampleOutcome)));
+  VX_ASSIGN_OR_RETURN(device.answers, backend_.Allocate(rows * sizeof(LogprobAnswer)));
+  StepArrays& host = step->host;
+  VX_ASSIGN_OR_RETURN(host.sums, backend_.AllocateStaging(rows * sizeof(LogitSums)));
+  VX_ASSIGN_OR_RETURN(host.outcomes, backend_.AllocateStaging(rows * sizeof(SampleOutcome)));
+  VX_ASSIGN_OR_RETURN(host.answers, backend_.AllocateStaging(rows * sizeof(LogprobAnswer)));
   return {};
 }
 
 void Sampler::Start(const StartedSequence& started) {
-  slots_.at(started.slot) = std::make_unique<SamplerSlot>(started, limits_.vocab_size);
+  slots_.at(started.slot) =
+      std::make_unique<SamplerSlot>(started, limits_.vocab_size, ++num_started_);
 }
 
 void Sampler::Fail(int32_t slot, const std::string& fault) { slots_.at(slot)->Fail(fault); }
 
-void Sampler::BeginStep() {
-  arena_.Clear();
-  queued_.clear();
-  num_outcomes_ = 0;
-  num_top_ = 0;
+int Sampler::BeginStep() {
+  last_begun_ = 1 - last_begun_;
+  Step& step = begun();
+  step.arena.Clear();
+  step.queued.clear();
+  step.num_outcomes = 0;
+  step.num_top = 0;
+  return last_begun_;
 }
 
-// Rows of the chunk that Sample has to see: drawn from, or answered from processed logits. Their
-// arrays live in slots and in `arrays` until they are in the arena.
-std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows,
-                                             std::vector<RowArrays>* arrays) {
+// Uploads what the rows' slots need, where it was not yet.
+Status Sampler::PlaceSlots(std::span<const LogitRow> rows, Stream& stream) {
+  UploadArena& arena = begun().arena;
+  for (const LogitRow& row : rows) {
+    SamplerSlot& slot = *slots_.at(row.slot);
+    if (slot.is_placed()) continue;
+    Buffer& constants = constants_[row.slot];
+    const size_t bytes = slot.constants().size() * sizeof(uint32_t);
+    // No work on its way reads the old ones: the slot's last sequence has been collected.
+    if (constants.bytes() < bytes) {
+      VX_ASSIGN_OR_RETURN(constants, backend_.Allocate(bytes));
+    }
+    int32_t* const tokens =
+        tokens_.as<int32_t>() + int64_t{row.slot} * int64_t{limits_.max_model_len};
+    const std::vector<int32_t>& known = slot.known_tokens();
+    VX_CHECK(known.size() <= static_cast<size_t>(limits_.max_model_len));
+    VX_RETURN_IF_ERROR(arena.Reserve(
+        bytes + known.size() * sizeof(int32_t) + 2 * UploadArena::kAlignment, stream));
+    arena.UploadTo(constants.as<uint32_t>(), std::span(slot.constants()), stream);
+    arena.UploadTo(tokens, std::span(known), stream);
+    slot.Place(constants.as<uint32_t>(), tokens);
+  }
+  return {};
+}
+
+// Rows of the chunk that Sample has to see: drawn from, or answered from processed logits.
+std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows) {
   std::vector<SampleRow> sample_rows;
-  arrays->resize(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
     const LogitRow& row = rows[i];
     SamplerSlot& slot = *slots_.at(row.slot);
     const bool processed =
         !row.in_prompt && slot.params().logprobs_mode == LogprobsMode::kProcessed;
     if (!slot.fault().empty() || !(row.draws || row.redraws || processed)) continue;
-    SampleRow sample = slot.RowAt(row, &(*arrays)[i]);
+    SampleRow sample = slot.RowAt(row);
+    VX_CHECK(!row.draws || sample.num_prompt + sample.num_output < limits_.max_model_len);
     sample.row = static_cast<int32_t>(i);
-    sample.slot = row.redraws ? -1 : row.slot;  // what is drawn again goes nowhere
+    sample.slot = row.draws ? row.slot : -1;  // what is drawn again goes nowhere
     sample.keeps_processed = processed;
     sample_rows.push_back(sample);
   }
   return sample_rows;
 }
 
+// One query a row, which is queued with it.
 std::vector<LogprobQuery> Sampler::QueriesOf(std::span<const LogitRow> rows) {
+  Step& step = begun();
   std::vector<LogprobQuery> queries;
   for (size_t i = 0; i < rows.size(); ++i) {
     const LogitRow& row = rows[i];
@@ -148,8 +204,9 @@ std::vector<LogprobQuery> Sampler::QueriesOf(std::span<const LogitRow> rows) {
     query.row = static_cast<int32_t>(i);
     query.id = row.draws ? -1 : row.target_id;
     query.num_top = NumTop(row, slots_.at(row.slot)->params());
-    query.top_offset = num_top_;
-    num_top_ += std::max(query.num_top, 0);
+    query.top_offset = step.num_top;
+    step.num_top += std::max(query.num_top, 0);
+    step.queued.push_back({.top_offset = query.top_offset});
     queries.push_back(query);
   }
   return queries;
@@ -157,7 +214,9 @@ std::vector<LogprobQuery> Sampler::QueriesOf(std::span<const LogitRow> rows) {
 
 // Grows the arrays of the most likely ids; those of the step's earlier chunks move along.
 Status Sampler::EnsureTops(int64_t num_top, int64_t used, Stream& stream) {
-  const auto capacity = static_cast<int64_t>(host_->top_ids.bytes() / sizeof(int32_t));
+  StepArrays& device = begun().device;
+  StepArrays& host = begun().host;
+  const auto capacity = static_cast<int64_t>(host.top_ids.bytes() / sizeof(int32_t));
   if (num_top <= capacity) return {};
   const size_t count = std::max(num_top, 2 * capacity);
   VX_ASSIGN_OR_RETURN(Buffer ids, backend_.Allocate(count * sizeof(int32_t)));
@@ -165,121 +224,113 @@ Status Sampler::EnsureTops(int64_t num_top, int64_t used, Stream& stream) {
   VX_ASSIGN_OR_RETURN(Buffer host_ids, backend_.AllocateStaging(count * sizeof(int32_t)));
   VX_ASSIGN_OR_RETURN(Buffer host_logprobs, backend_.AllocateStaging(count * sizeof(float)));
   if (used > 0) {
-    backend_.Download(host_ids.data(), device_->top_ids.data(), used * sizeof(int32_t), stream);
-    backend_.Download(host_logprobs.data(), device_->top_logprobs.data(), used * sizeof(float),
+    backend_.Download(host_ids.data(), device.top_ids.data(), used * sizeof(int32_t), stream);
+    backend_.Download(host_logprobs.data(), device.top_logprobs.data(), used * sizeof(float),
                       stream);
     backend_.Upload(ids.data(), host_ids.data(), used * sizeof(int32_t), stream);
     backend_.Upload(logprobs.data(), host_logprobs.data(), used * sizeof(float), stream);
     VX_RETURN_IF_ERROR(backend_.Synchronize(stream));
   }
-  device_->top_ids = std::move(ids);
-  device_->top_logprobs = std::move(logprobs);
-  host_->top_ids = std::move(host_ids);
-  host_->top_logprobs = std::move(host_logprobs);
+  device.top_ids = std::move(ids);
+  device.top_logprobs = std::move(logprobs);
+  host.top_ids = std::move(host_ids);
+  host.top_logprobs = std::move(host_logprobs);
   return {};
 }
 
 Status Sampler::Queue(Rows<float> logits, std::span<const LogitRow> rows, Stream& stream) {
-  const auto first = static_cast<int64_t>(queued_.size());
+  Step& step = begun();
+  const auto first = static_cast<int64_t>(step.queued.size());
   VX_CHECK(logits.cols == limits_.vocab_size && logits.rows == static_cast<int64_t>(rows.size()));
   VX_CHECK(logits.rows <= limits_.max_chunk_rows && first + logits.rows <= limits_.max_step_rows);
   const int64_t blocks = NumVocabBlocks(limits_.vocab_size);
   const Rows<float> block_max(block_max_.as<float>(), logits.rows, blocks);
   const Rows<uint64_t> block_sums(block_sums_.as<uint64_t>(), logits.rows, blocks);
-  LogitSums* const sums = device_->sums.as<LogitSums>() + first;
-  int32_t* const drawn = device_->drawn.as<int32_t>() + first;
+  LogitSums* const sums = step.device.sums.as<LogitSums>() + first;
+  int32_t* const drawn = step.device.drawn.as<int32_t>() + first;
 
-  std::vector<RowArrays> arrays;
-  std::vector<SampleRow> sample_rows = SampleRowsOf(rows, &arrays);
-  const int64_t tops_before = num_top_;
+  VX_RETURN_IF_ERROR(PlaceSlots(rows, stream));
+  const std::vector<SampleRow> sample_rows = SampleRowsOf(rows);
+  const int64_t tops_before = step.num_top;
   const std::vector<LogprobQuery> queries = QueriesOf(rows);
-  VX_RETURN_IF_ERROR(EnsureTops(num_top_, tops_before, stream));
-  size_t bytes = queries.size() * sizeof(LogprobQuery) + sample_rows.size() * sizeof(SampleRow);
-  for (const SampleRow& row : sample_rows) bytes += ArenaBytes(row, limits_.vocab_size);
-  VX_RETURN_IF_ERROR(arena_.Reserve(bytes + 2 * UploadArena::kAlignment, stream));
+  VX_RETURN_IF_ERROR(EnsureTops(step.num_top, tops_before, stream));
+  VX_RETURN_IF_ERROR(step.arena.Reserve(queries.size() * sizeof(LogprobQuery) +
+                                            sample_rows.size() * sizeof(SampleRow) +
+                                            2 * UploadArena::kAlignment,
+                                        stream));
 
-  queued_.resize(first + logits.rows);
-  bool all_plain = true;
   for (size_t n = 0; n < sample_rows.size(); ++n) {
-    SampleRow& row = sample_rows[n];
-    all_plain = all_plain && IsPlain(row);
-    queued_[first + row.row].outcome = num_outcomes_ + static_cast<int64_t>(n);
-    row.banned = arena_.Add(Span(row.banned, row.num_banned));
-    row.bias = arena_.Add(Span(row.bias, row.num_bias));
-    row.history = arena_.Add(Span(row.history, row.num_history));
-    row.allowed = arena_.Add(Span(row.allowed, (limits_.vocab_size + 31) / 32));
+    step.queued[first + sample_rows[n].row].outcome = step.num_outcomes + static_cast<int64_t>(n);
   }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    queued_[first + static_cast<int64_t>(i)].num_top = queries[i].num_top;
-    queued_[first + static_cast<int64_t>(i)].top_offset = queries[i].top_offset;
-  }
-  const SampleRow* const rows_address = arena_.Add(std::span<const SampleRow>(sample_rows));
-  const LogprobQuery* const query_address = arena_.Add(std::span<const LogprobQuery>(queries));
-  arena_.Upload(stream);
+  const SampleRow* const rows_address = step.arena.Add(std::span(sample_rows));
+  const LogprobQuery* const query_address = step.arena.Add(std::span(queries));
+  step.arena.Upload(stream);
 
   backend_.SumLogits(
       {.logits = logits, .sums = sums, .block_max = block_max, .block_sums = block_sums}, stream);
-  backend_.Sample({.logits = logits,
-                   .sums = sums,
-                   .block_max = block_max,
-                   .block_sums = block_sums,
-                   .num_rows = static_cast<int64_t>(sample_rows.size()),
-                   .rows = rows_address,
-                   .outcomes = device_->outcomes.as<SampleOutcome>() + num_outcomes_,
-                   .drawn = drawn,
-                   .newest_tokens = newest_tokens_.as<int32_t>(),
-                   .all_plain = all_plain},
-                  stream);
-  num_outcomes_ += static_cast<int64_t>(sample_rows.size());
+  VX_RETURN_IF_ERROR(
+      backend_.Sample({.logits = logits,
+                       .sums = sums,
+                       .block_max = block_max,
+                       .block_sums = block_sums,
+                       .num_rows = static_cast<int64_t>(sample_rows.size()),
+                       .rows = rows_address,
+                       .outcomes = step.device.outcomes.as<SampleOutcome>() + step.num_outcomes,
+                       .drawn = drawn,
+                       .newest_tokens = newest_tokens_.as<int32_t>(),
+                       .failed_owners = failed_owners_.as<int64_t>(),
+                       .all_plain = std::ranges::all_of(sample_rows, IsPlain)},
+                      stream));
+  step.num_outcomes += static_cast<int64_t>(sample_rows.size());
   backend_.Logprob({.logits = logits,
                     .sums = sums,
                     .block_max = block_max,
                     .num_queries = static_cast<int64_t>(queries.size()),
                     .queries = query_address,
                     .drawn = drawn,
-                    .answers = device_->answers.as<LogprobAnswer>() + first,
-                    .top_ids = device_->top_ids.as<int32_t>(),
-                    .top_logprobs = device_->top_logprobs.as<float>()},
+                    .answers = step.device.answers.as<LogprobAnswer>() + first,
+                    .top_ids = step.device.top_ids.as<int32_t>(),
+                    .top_logprobs = step.device.top_logprobs.as<float>()},
                    stream);
   return {};
 }
 
 void Sampler::QueueDownload(Stream& stream) {
-  const size_t rows = queued_.size();
+  const Step& step = begun();
+  const size_t rows = step.queued.size();
   const auto download = [&](const Buffer& to, const Buffer& from, size_t bytes) {
     if (bytes > 0) backend_.Download(to.data(), from.data(), bytes, stream);
   };
-  download(host_->sums, device_->sums, rows * sizeof(LogitSums));
-  download(host_->outcomes, device_->outcomes, num_outcomes_ * sizeof(SampleOutcome));
-  download(host_->answers, device_->answers, rows * sizeof(LogprobAnswer));
-  download(host_->top_ids, device_->top_ids, num_top_ * sizeof(int32_t));
-  download(host_->top_logprobs, device_->top_logprobs, num_top_ * sizeof(float));
+  download(step.host.sums, step.device.sums, rows * sizeof(LogitSums));
+  download(step.host.outcomes, step.device.outcomes, step.num_outcomes * sizeof(SampleOutcome));
+  download(step.host.answers, step.device.answers, rows * sizeof(LogprobAnswer));
+  download(step.host.top_ids, step.device.top_ids, step.num_top * sizeof(int32_t));
+  download(step.host.top_logprobs, step.device.top_logprobs, step.num_top * sizeof(float));
 }
 
-std::string Sampler::FaultOf(int64_t i, const LogitRow& row) const {
-  const LogitSums& sums = host_->sums.as<LogitSums>()[i];
+std::string Sampler::Step::FaultOf(int64_t i, const LogitRow& row) const {
+  const LogitSums& sums = host.sums.as<LogitSums>()[i];
   if (sums.fault_id >= 0) return LogitFault(row, sums.fault_id, sums.fault_value);
-  if (queued_[i].outcome < 0) return "";
-  const SampleOutcome& outcome = host_->outcomes.as<SampleOutcome>()[queued_[i].outcome];
-  return outcome.fault == SampleFault::kNone ? "" : OutcomeFault(row, outcome);
+  if (queued[i].outcome < 0 || OutcomeOf(i).fault == SampleFault::kNone) return "";
+  return OutcomeFault(row, OutcomeOf(i));
 }
 
-TokenLogprob Sampler::Answer(int64_t i, const LogitRow& row) const {
-  const LogprobAnswer& answer = host_->answers.as<LogprobAnswer>()[i];
-  const int32_t id =
-      row.draws ? host_->outcomes.as<SampleOutcome>()[queued_[i].outcome].token : row.target_id;
+TokenLogprob Sampler::Step::Answer(int64_t i, const LogitRow& row) const {
+  const LogprobAnswer& answer = host.answers.as<LogprobAnswer>()[i];
+  const int32_t id = row.draws ? OutcomeOf(i).token : row.target_id;
   TokenLogprob token{id, answer.logprob, answer.rank, {}};
   token.top.reserve(answer.num_top);
   for (int32_t n = 0; n < answer.num_top; ++n) {
-    const int64_t at = queued_[i].top_offset + n;
-    token.top.push_back({host_->top_ids.as<int32_t>()[at], host_->top_logprobs.as<float>()[at]});
+    const int64_t at = queued[i].top_offset + n;
+    token.top.push_back({host.top_ids.as<int32_t>()[at], host.top_logprobs.as<float>()[at]});
   }
   return token;
 }
 
-void Sampler::Finish(std::span<const LogitRow> rows, std::span<const int32_t> first_faulty_rows,
-                     StepResult* result) {
-  VX_CHECK(rows.size() == queued_.size());
+void Sampler::Finish(int step_index, std::span<const LogitRow> rows,
+                     std::span<const int32_t> first_faulty_rows, StepResult* result) {
+  const Step& step = *steps_.at(step_index);
+  VX_CHECK(rows.size() == step.queued.size());
   for (size_t n = 0; n < rows.size(); ++n) {
     const LogitRow& row = rows[n];
     const auto i = static_cast<int64_t>(n);
@@ -287,17 +338,14 @@ void Sampler::Finish(std::span<const LogitRow> rows, std::span<const int32_t> fi
     SequenceResult& sequence = result->sequences[row.sequence];
     SamplerSlot& slot = *slots_[row.slot];
     if (sequence.fault.empty()) sequence.fault = slot.fault();
-    if (sequence.fault.empty()) sequence.fault = FaultOf(i, row);
+    if (sequence.fault.empty()) sequence.fault = step.FaultOf(i, row);
     if (!sequence.fault.empty()) {
       slot.Fail(sequence.fault);
     } else if (row.draws) {
-      sequence.drawn = Answer(i, row);
-      slot.Append(sequence.drawn.token_id);
+      sequence.drawn = step.Answer(i, row);
     } else {
-      sequence.targets.push_back(Answer(i, row));
-      if (row.redraws) {
-        sequence.redrawn.push_back(host_->outcomes.as<SampleOutcome>()[queued_[i].outcome].token);
-      }
+      sequence.targets.push_back(step.Answer(i, row));
+      if (row.redraws) sequence.redrawn.push_back(step.OutcomeOf(i).token);
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -37,78 +38,82 @@ SampleRow Resolve(const StartedSequence& started) {
   return row;
 }
 
-// Whether the tokens before `word`'s last are the newest ones of output[0, output_len).
-bool BansItsEnd(const std::vector<int32_t>& word, const std::vector<int32_t>& output,
-                int32_t output_len) {
-  const auto prefix_len = static_cast<int32_t>(word.size()) - 1;
-  if (prefix_len > output_len) return false;
-  return std::equal(word.begin(), word.end() - 1, output.begin() + (output_len - prefix_len));
-}
-
 }  // namespace
 
-SamplerSlot::SamplerSlot(const StartedSequence& started, int64_t vocab_size)
-    : params_(started.params),
-      prompt_ids_(started.prompt_ids),
-      output_ids_(started.output_ids),
-      stop_ids_(started.stop_ids),
-      resolved_(Resolve(started)) {
+SamplerSlot::SamplerSlot(const StartedSequence& started, int64_t vocab_size, int64_t owner)
+    : params_(started.params), resolved_(Resolve(started)) {
+  resolved_.owner = owner;
+  resolved_.num_prompt = static_cast<int32_t>(started.prompt_ids->size());
+  num_output_ = static_cast<int32_t>(started.output_ids.size());
+
+  std::vector<uint32_t> allowed;
   if (params_->allowed_token_ids.has_value()) {
-    allowed_.resize((vocab_size + 31) / 32);
-    for (const int32_t id : *params_->allowed_token_ids) allowed_[id / 32] |= 1u << (id % 32);
-    resolved_.allowed = allowed_.data();
+    allowed.resize((vocab_size + 31) / 32);
+    for (const int32_t id : *params_->allowed_token_ids) allowed[id / 32] |= 1u << (id % 32);
   }
-  for (const auto& [id, bias] : params_->logit_bias) {
-    bias_.push_back({id, static_cast<float>(bias)});
+  std::vector<TokenBias> bias;
+  for (const auto& [id, value] : params_->logit_bias) {
+    bias.push_back({id, static_cast<float>(value)});
   }
-  resolved_.bias = bias_.data();
-  resolved_.num_bias = static_cast<int32_t>(bias_.size());
-  has_penalties_ =
+  std::vector<BadWord> words;
+  std::vector<int32_t> word_ids;
+  for (const std::vector<int32_t>& ids : params_->bad_word_ids) {
+    words.push_back({static_cast<int32_t>(word_ids.size()), static_cast<int32_t>(ids.size())});
+    word_ids.insert(word_ids.end(), ids.begin(), ids.end());
+  }
+  allowed_begin_ = AddConstants(allowed);
+  bias_begin_ = AddConstants(bias);
+  bad_words_begin_ = AddConstants(words);
+  bad_word_ids_begin_ = AddConstants(word_ids);
+  if (params_->min_tokens > 0) {
+    banned_begin_ = AddConstants(started.stop_ids);
+    num_stop_ids_ = static_cast<int32_t>(started.stop_ids.size());
+  }
+  resolved_.num_bias = static_cast<int32_t>(bias.size());
+  resolved_.num_bad_words = static_cast<int32_t>(words.size());
+
+  const bool has_penalties =
       resolved_.repetition != 1.0f || resolved_.frequency != 0.0f || resolved_.presence != 0.0f;
-}
-
-void SamplerSlot::Count(int32_t id, int32_t occurrences) {
-  const auto [entry, is_new] = count_index_.try_emplace(id, static_cast<int32_t>(counts_.size()));
-  if (is_new) counts_.push_back({id, 0});
-  counts_[entry->second].count += occurrences;
-}
-
-void SamplerSlot::CountTo(int32_t output_len) {
-  if (output_len < counted_len_) {
-    counts_.clear();
-    count_index_.clear();
-    counted_len_ = 0;
+  if (has_penalties || !words.empty()) {
+    known_tokens_ = *started.prompt_ids;
+    known_tokens_.insert(known_tokens_.end(), started.output_ids.begin(), started.output_ids.end());
   }
-  if (counts_.empty() && resolved_.repetition != 1.0f) {
-    for (const int32_t id : *prompt_ids_) Count(id, 0);
-  }
-  for (; counted_len_ < output_len; ++counted_len_) Count(output_ids_[counted_len_], 1);
 }
 
-SampleRow SamplerSlot::RowAt(const LogitRow& row, RowArrays* arrays) {
-  VX_CHECK(row.output_len >= 0 && row.output_len <= output_len());
-  VX_CHECK(!row.draws || row.output_len == output_len());
+template <typename T>
+size_t SamplerSlot::AddConstants(const std::vector<T>& values) {
+  constexpr size_t kWordBytes = 4;  // of a constant
+  static_assert(sizeof(T) % kWordBytes == 0 && alignof(T) == kWordBytes);
+  const size_t begin = constants_.size();
+  constants_.resize(begin + values.size() * (sizeof(T) / kWordBytes));
+  if (!values.empty()) {
+    std::memcpy(constants_.data() + begin, values.data(), values.size() * sizeof(T));
+  }
+  return begin;
+}
+
+void SamplerSlot::Place(const uint32_t* constants, int32_t* tokens) {
+  resolved_.tokens = tokens;
+  if (params_->allowed_token_ids.has_value()) resolved_.allowed = constants + allowed_begin_;
+  resolved_.bias = reinterpret_cast<const TokenBias*>(constants + bias_begin_);
+  resolved_.bad_words = reinterpret_cast<const BadWord*>(constants + bad_words_begin_);
+  resolved_.bad_word_ids = reinterpret_cast<const int32_t*>(constants + bad_word_ids_begin_);
+  resolved_.banned = reinterpret_cast<const int32_t*>(constants + banned_begin_);
+  constants_ = {};
+  known_tokens_ = {};
+  is_placed_ = true;
+}
+
+SampleRow SamplerSlot::RowAt(const LogitRow& row) {
+  VX_CHECK(is_placed_);
+  VX_CHECK(row.output_len >= 0 && row.output_len <= num_output_);
+  VX_CHECK(!row.draws || row.output_len == num_output_);
   SampleRow result = resolved_;
   result.draws = row.draws || row.redraws;
   result.position = static_cast<uint32_t>(row.position);
-
-  arrays->banned.clear();
-  for (const std::vector<int32_t>& word : params_->bad_word_ids) {
-    if (BansItsEnd(word, output_ids_, row.output_len)) arrays->banned.push_back(word.back());
-  }
-  if (row.output_len < params_->min_tokens) {
-    arrays->banned.insert(arrays->banned.end(), stop_ids_.begin(), stop_ids_.end());
-  }
-  result.banned = arrays->banned.data();
-  result.num_banned = static_cast<int32_t>(arrays->banned.size());
-
-  arrays->history.clear();
-  if (has_penalties_) {
-    CountTo(row.output_len);
-    arrays->history = counts_;
-  }
-  result.history = arrays->history.data();
-  result.num_history = static_cast<int32_t>(arrays->history.size());
+  result.num_output = row.output_len;
+  result.num_banned = row.output_len < params_->min_tokens ? num_stop_ids_ : 0;
+  num_output_ += row.draws ? 1 : 0;
   return result;
 }
 

@@ -1,12 +1,12 @@
-// SamplerSlot: what the sampler knows of one sequence, and the parameters of a row at any length of
-// its output.
+// SamplerSlot: what the sampler knows of one sequence on the host, and the parameters of a row at
+// any length of its output. The tokens themselves are in the backend's memory, where Sample reads
+// and appends them.
 #ifndef VEXACT_SAMPLER_SAMPLER_SLOT_H_
 #define VEXACT_SAMPLER_SAMPLER_SLOT_H_
 
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "batch/batch_inputs.h"
@@ -15,48 +15,49 @@
 
 namespace vexact {
 
-// The arrays of a SampleRow that change with the length of the output.
-struct RowArrays {
-  std::vector<int32_t> banned;
-  std::vector<TokenCount> history;
-};
-
 class SamplerSlot {
  public:
-  SamplerSlot(const StartedSequence& started, int64_t vocab_size);
+  // `owner` is not 0, and another one each time that the slot is given away.
+  SamplerSlot(const StartedSequence& started, int64_t vocab_size, int64_t owner);
 
   const SamplingParams& params() const { return *params_; }
-  int32_t output_len() const { return static_cast<int32_t>(output_ids_.size()); }
-  void Append(int32_t token) { output_ids_.push_back(token); }
 
   // Why the sequence may not go on, or empty.
   const std::string& fault() const { return fault_; }
   void Fail(const std::string& fault) { fault_ = fault; }
 
-  // The parameters of the row that follows the first row.output_len output tokens; `row` and
-  // `keeps_processed` are left to the caller. The result points into this slot and `arrays`.
-  // Cost: the distinct tokens of prompt and output if there are penalties, else O(bad words); rows
-  // in ascending output_len count each token once.
-  SampleRow RowAt(const LogitRow& row, RowArrays* arrays);
+  // What the backend has to be told before the sequence's first row: the arrays of its parameters,
+  // one after the other, and the tokens known at the start, if a parameter reads them.
+  bool is_placed() const { return is_placed_; }
+  const std::vector<uint32_t>& constants() const { return constants_; }
+  const std::vector<int32_t>& known_tokens() const { return known_tokens_; }
+  // Where they will be, in the backend's memory; `tokens` has room for the longest sequence.
+  void Place(const uint32_t* constants, int32_t* tokens);
+
+  // The parameters of the row that follows the first row.output_len output tokens; a row that draws
+  // makes the output longer. `row`, `slot` and `keeps_processed` are left to the caller. Requires:
+  // is_placed().
+  SampleRow RowAt(const LogitRow& row);
 
  private:
-  void CountTo(int32_t output_len);
-  void Count(int32_t id, int32_t occurrences);
+  // Adds an array to the constants; where it begins there.
+  template <typename T>
+  size_t AddConstants(const std::vector<T>& values);
 
   std::shared_ptr<const SamplingParams> params_;
-  std::shared_ptr<const std::vector<int32_t>> prompt_ids_;
-  std::vector<int32_t> output_ids_;
-  std::vector<int32_t> stop_ids_;
   std::string fault_;
+  bool is_placed_ = false;
+  std::vector<uint32_t> constants_;
+  std::vector<int32_t> known_tokens_;
+  size_t allowed_begin_ = 0;  // in constants_
+  size_t bias_begin_ = 0;
+  size_t bad_words_begin_ = 0;
+  size_t bad_word_ids_begin_ = 0;
+  size_t banned_begin_ = 0;
 
-  SampleRow resolved_;             // what no length changes
-  std::vector<uint32_t> allowed_;  // bit set, or empty: every id
-  std::vector<TokenBias> bias_;
-  bool has_penalties_ = false;
-
-  std::vector<TokenCount> counts_;                    // of the first counted_len_ output tokens
-  std::unordered_map<int32_t, int32_t> count_index_;  // id -> index in counts_
-  int32_t counted_len_ = 0;
+  SampleRow resolved_;        // what no length changes
+  int32_t num_output_ = 0;    // output tokens, those of queued rows included
+  int32_t num_stop_ids_ = 0;  // banned before min_tokens
 };
 
 }  // namespace vexact

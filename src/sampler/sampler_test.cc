@@ -65,6 +65,7 @@ struct Engine {  // a sampler and its device
       : backend(backend),
         vocab(vocab),
         owned(Sampler::Create(backend, {.max_num_seqs = 64,
+                                        .max_model_len = 1024,
                                         .vocab_size = vocab,
                                         .max_step_rows = 512,
                                         .max_chunk_rows = 512})
@@ -403,6 +404,109 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
   EXPECT_EQ(faulty.Run(z, {DrawRow(17, 1)})[17].fault, found[17].fault);
   faulty.sampler.Start(started[17]);
   EXPECT_EQ(faulty.Run(z, {DrawRow(17, 0)})[17].fault, "");
+}
+
+// A slot's rows of neighbouring steps, the second queued before the first has been read.
+std::vector<SequenceResult> RunTwoSteps(Engine& engine, const std::vector<std::vector<float>>& z,
+                                        const std::vector<LogitRow>& rows) {
+  ThreadPool pool(2);
+  OwnedStream owned = engine.backend.MakeStream(&pool).value();
+  std::vector<Buffer> logits;
+  std::vector<int> steps;
+  for (size_t i = 0; i < 2; ++i) {
+    const size_t bytes = z[i].size() * sizeof(float);
+    logits.push_back(engine.backend.Allocate(bytes).value());
+    engine.backend.Upload(logits[i].data(), z[i].data(), bytes, owned.stream);
+    steps.push_back(engine.sampler.BeginStep());
+    EXPECT_TRUE(
+        engine.sampler
+            .Queue({logits[i].as<float>(), 1, engine.vocab}, std::span(&rows[i], 1), owned.stream)
+            .ok());
+    engine.sampler.QueueDownload(owned.stream);
+  }
+  EXPECT_TRUE(engine.backend.Synchronize(owned.stream).ok());
+  std::vector<SequenceResult> results;
+  for (size_t i = 0; i < 2; ++i) {
+    StepResult result;
+    result.sequences.resize(rows[i].sequence + 1);
+    const std::vector<int32_t> no_faults(result.sequences.size(), 1);
+    engine.sampler.Finish(steps[i], std::span(&rows[i], 1), no_faults, &result);
+    results.push_back(result.sequences.back());
+  }
+  return results;
+}
+
+TEST_P(SamplerTest, AStepBehindAnotherReadsWhatThatDrawsBeforeTheHostDoes) {
+  constexpr int64_t kVocab = 40;  // few, so that tokens come again
+  constexpr int32_t kTokens = 30;
+  std::mt19937 random(9);
+  SamplingParams params;
+  params.repetition_penalty = 1.5;
+  params.frequency_penalty = 0.7;
+  params.bad_word_ids = {{3, 4}, {5}};
+  for (int32_t id = 0; id < 20; ++id) params.bad_word_ids.push_back({id, id});
+  params.min_tokens = 7;
+  params.logprobs = 4;
+  params.logprobs_mode = LogprobsMode::kProcessed;
+  StartedSequence started = Started(2, params, {1, 2, 30}, {3, 17});
+  started.stop_ids = {8, 9, 10};
+  Engine alone(backend(), kVocab);
+  Engine ahead(backend(), kVocab);
+  alone.sampler.Start(started);
+  ahead.sampler.Start(started);
+  for (int32_t t = 2; t < kTokens; t += 2) {
+    const std::vector<std::vector<float>> z = {RandomLogits(random, kVocab),
+                                               RandomLogits(random, kVocab)};
+    const std::vector<LogitRow> rows = {DrawRow(2, t), DrawRow(2, t + 1)};
+    const auto both = RunTwoSteps(ahead, z, rows);
+    for (size_t i = 0; i < 2; ++i) {
+      const SequenceResult one = alone.Run(z[i], {rows[i]})[2];
+      EXPECT_EQ(one.fault, "");
+      EXPECT_TRUE(SameBits(both[i].drawn, one.drawn)) << t + i;
+    }
+    EXPECT_EQ(ahead.NewestToken(2), both[1].drawn.token_id);
+  }
+}
+
+TEST_P(SamplerTest, ARowBehindAFaultThatNobodyHasReadDrawsNothing) {
+  Engine engine(backend(), 3);
+  SamplingParams params;
+  params.temperature = 0.0;
+  for (const bool biased : {false, true}) {  // through every kernel, or the plain one
+    if (biased) params.logit_bias = {{0, 0.5}};
+    engine.sampler.Start(Started(4, params));
+    EXPECT_EQ(engine.Run({0.0f, 1.0f, 5.0f}, {DrawRow(4, 0)})[4].drawn.token_id, 2);
+    const auto results = RunTwoSteps(engine, {{0.0f, kNan, 1.0f}, {0.0f, 3.0f, 1.0f}},
+                                     {DrawRow(4, 1), DrawRow(4, 2)});
+    EXPECT_THAT(results[0].fault, HasSubstr("position 3: logits: expected finite values"));
+    EXPECT_EQ(results[1].fault, results[0].fault);
+    EXPECT_EQ(engine.NewestToken(4), 2) << "the second row would have drawn 1";
+  }
+  // The slot's next sequence is another one.
+  engine.sampler.Start(Started(4, params));
+  EXPECT_EQ(engine.Run({0.0f, 3.0f, 1.0f}, {DrawRow(4, 0)})[4].drawn.token_id, 1);
+}
+
+TEST_P(SamplerTest, ASlotForgetsTheTokensAndParametersOfItsLastSequence) {
+  const std::vector<float> z = {4.0f, 3.0f, 2.0f, 1.0f};
+  SamplingParams strict;
+  strict.temperature = 0.0;
+  strict.bad_word_ids = {{0}, {1}};
+  strict.repetition_penalty = 3.0;
+  strict.logit_bias = {{3, 0.5}};
+  strict.allowed_token_ids = {{0, 2, 3}};
+  SamplingParams penalised;
+  penalised.temperature = 0.0;
+  penalised.repetition_penalty = 3.0;
+  Engine engine(backend(), 4);
+  for (int round = 0; round < 2; ++round) {
+    engine.sampler.Start(Started(1, strict, {2, 2, 1}));
+    EXPECT_EQ(engine.Run(z, {DrawRow(1, 0)})[1].drawn.token_id, 3);
+    EXPECT_EQ(engine.Run(z, {DrawRow(1, 1)})[1].drawn.token_id, 2);
+    engine.sampler.Start(Started(1, penalised, {3}));
+    EXPECT_EQ(engine.Run(z, {DrawRow(1, 0)})[1].drawn.token_id, 0);
+    EXPECT_EQ(engine.Run(z, {DrawRow(1, 1)})[1].drawn.token_id, 1);
+  }
 }
 
 TEST_P(SamplerTest, ASequenceThatComesWithAFaultDrawsNothing) {

@@ -4,19 +4,22 @@
 
 namespace vexact {
 
+Status UploadArena::Allocate(size_t bytes) {
+  VX_ASSIGN_OR_RETURN(Buffer host, backend_.AllocateStaging(bytes));
+  VX_ASSIGN_OR_RETURN(Buffer device, backend_.Allocate(bytes));
+  host_ = std::move(host);
+  device_ = std::move(device);
+  Clear();
+  return {};
+}
+
 Status UploadArena::Reserve(size_t bytes, Stream& stream) {
   if (end_ + kAlignment + bytes <= host_.bytes()) return {};
   // What was uploaded may still be read at its old address; what was not has no reader yet, for its
   // addresses are handed out only after a Reserve that covers them.
   VX_CHECK(begin_ == end_, "Reserve comes before the arrays of one upload");
   VX_RETURN_IF_ERROR(backend_.Synchronize(stream));
-  const size_t grown = std::max(bytes + kAlignment, 2 * host_.bytes());
-  VX_ASSIGN_OR_RETURN(Buffer host, backend_.AllocateStaging(grown));
-  VX_ASSIGN_OR_RETURN(Buffer device, backend_.Allocate(grown));
-  host_ = std::move(host);
-  device_ = std::move(device);
-  Clear();
-  return {};
+  return Allocate(std::max(bytes + kAlignment, 2 * host_.bytes()));
 }
 
 void UploadArena::Upload(Stream& stream) {

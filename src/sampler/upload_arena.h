@@ -16,6 +16,9 @@ class UploadArena {
   // `backend` outlives the arena.
   explicit UploadArena(const Backend& backend) : backend_(backend) {}
 
+  // Room for `bytes` from the start, so that Reserve need not wait.
+  Status Allocate(size_t bytes);
+
   // Forgets what was added. Requires: the uploads have finished.
   void Clear() { begin_ = end_ = 0; }
 
@@ -37,6 +40,17 @@ class UploadArena {
 
   // Queues the copy of what was added since the last Upload.
   void Upload(Stream& stream);
+
+  // Queues a copy of the values to another place in the backend's memory. Requires: reserved;
+  // nothing was added since the last Upload.
+  template <typename T>
+  void UploadTo(T* to, std::span<const T> values, Stream& stream) {
+    VX_CHECK(begin_ == end_, "UploadTo comes before the arrays of one upload");
+    if (values.empty()) return;
+    Add(values);
+    backend_.Upload(to, host_.data() + end_ - values.size_bytes(), values.size_bytes(), stream);
+    begin_ = end_;
+  }
 
  private:
   const Backend& backend_;

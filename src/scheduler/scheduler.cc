@@ -119,6 +119,7 @@ void Scheduler::Admit(StepPlan* plan, int32_t* budget) {
 // Finds the sequence's prefix and takes blocks for all its known tokens, or takes nothing. All at
 // once, because a prompt that finds its last block missing would hold the others for nothing.
 bool Scheduler::TryAdmit(Sequence* sequence, int32_t budget) {
+  if (IsStillRefused(*sequence, budget)) return false;
   const int32_t total = sequence->num_to_compute();
   // The row before a target, and the last row, have to be computed: their logits are wanted.
   int32_t usable = total - 1;
@@ -133,11 +134,21 @@ bool Scheduler::TryAdmit(Sequence* sequence, int32_t budget) {
   const int32_t num_matched = static_cast<int32_t>(match.blocks.size());
   const int32_t cached = num_matched * blocks_.block_size();
   const int32_t needed = (total + blocks_.block_size() - 1) / blocks_.block_size() - num_matched;
-  if (needed > blocks_.num_available() ||
-      (!options_.enable_chunked_prefill && total - cached > budget)) {
+  const bool lacks_blocks = needed > blocks_.num_available();
+  if (lacks_blocks || (!options_.enable_chunked_prefill && total - cached > budget)) {
     blocks_.Release(match.blocks);
+    refusal_ = {.id = sequence->spec.id,
+                .num_given_back = blocks_.num_given_back(),
+                .match_end = match.last,
+                .next_tokens = {},
+                .missing_budget = lacks_blocks ? INT32_MAX : total - cached};
+    if (cached + blocks_.block_size() <= usable) {
+      refusal_.next_tokens.assign(known.begin() + cached,
+                                  known.begin() + cached + blocks_.block_size());
+    }
     return false;
   }
+  refusal_ = {};
   sequence->blocks = std::move(match.blocks);
   for (int32_t i = 0; i < needed; ++i) sequence->blocks.push_back(blocks_.Allocate());
   sequence->num_entered_blocks = num_matched;
@@ -151,6 +162,18 @@ bool Scheduler::TryAdmit(Sequence* sequence, int32_t budget) {
   prefix_cache_queries_ += total;
   prefix_cache_hits_ += cached;
   return true;
+}
+
+// Whether the refused head would be refused again: no block was given back (a block that was taken,
+// or evicted from the match, only makes it worse), the match has not grown, and the budget is as
+// short as it was.
+bool Scheduler::IsStillRefused(const Sequence& sequence, int32_t budget) const {
+  if (refusal_.id != sequence.spec.id || refusal_.num_given_back != blocks_.num_given_back() ||
+      budget >= refusal_.missing_budget) {
+    return false;
+  }
+  return !blocks_.MayHaveGrown(*sequence.spec.prefix_root, refusal_.match_end,
+                               refusal_.next_tokens);
 }
 
 // Makes room for the next position, preempting younger sequences if need be. False: it has to wait

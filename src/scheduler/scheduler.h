@@ -85,10 +85,21 @@ class Scheduler {
     bool draws;
   };
 
+  // The head of the queue as it was last refused, so that a step does not match its prefix again
+  // while nothing has changed for it.
+  struct Refusal {
+    SequenceId id = -1;
+    int64_t num_given_back = 0;  // the pool's
+    PrefixNode match_end;
+    std::vector<int32_t> next_tokens;    // [block_size] behind the match; empty if it cannot grow
+    int32_t missing_budget = INT32_MAX;  // tokens a step that would do; none if blocks were missing
+  };
+
   void PlanDecodes(StepPlan* plan, int32_t* budget, bool* starved);
   void PlanPrefills(StepPlan* plan, int32_t* budget);
   void Admit(StepPlan* plan, int32_t* budget);
   bool TryAdmit(Sequence* sequence, int32_t budget);
+  bool IsStillRefused(const Sequence& sequence, int32_t budget) const;
   bool EnsureBlock(Sequence* sequence);
   bool PreemptYoungerThan(const Sequence& sequence);
   void PlanTokens(Sequence* sequence, int32_t count, StepPlan* plan);
@@ -107,6 +118,7 @@ class Scheduler {
   std::map<SequenceId, Sequence*> waiting_;
   std::vector<Sequence*> running_;  // kRunning, ascending id
   std::vector<int32_t> free_slots_;
+  Refusal refusal_;
   std::deque<std::vector<PlannedPart>> in_flight_;
   int64_t next_step_ = 0;
   int32_t draining_blocks_ = 0;  // at most; of kPreempting and kFinished sequences

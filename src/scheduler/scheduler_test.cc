@@ -1,3 +1,4 @@
+// budget: one player of model, sampler and output that all tests share.
 #include "scheduler/scheduler.h"
 
 #include <gtest/gtest.h>
@@ -300,6 +301,17 @@ TEST(Scheduler, AScoreRequestComputesAllButItsLastTokenOnce) {
   EXPECT_EQ(computed, 9u);
 }
 
+// One step's plan of a scheduler whose model never stops, committed.
+StepPlan PlanAndCommit(Scheduler* scheduler) {
+  StepPlan plan = scheduler->PlanStep();
+  StepResult result;
+  result.sequences.resize(plan.sequences.size());
+  if (!plan.empty()) {
+    scheduler->Commit(result, Stops(plan.sequences.size(), FinishReason::kNone));
+  }
+  return plan;
+}
+
 // Planning and aborting with 100,000 in the queue costs what it costs with none.
 TEST(Scheduler, AStepDoesNotLookAtTheQueue) {
   Scheduler scheduler(Options(8, 32));
@@ -309,17 +321,55 @@ TEST(Scheduler, AStepDoesNotLookAtTheQueue) {
   EXPECT_EQ(scheduler.num_waiting(), kQueued / 2);
   const auto start = std::chrono::steady_clock::now();
   constexpr int kSteps = 200;
-  for (int step = 0; step < kSteps; ++step) {
-    const StepPlan plan = scheduler.PlanStep();
-    StepResult result;
-    result.sequences.resize(plan.sequences.size());
-    if (!plan.empty()) {
-      scheduler.Commit(result, Stops(plan.sequences.size(), FinishReason::kNone));
-    }
-  }
+  for (int step = 0; step < kSteps; ++step) PlanAndCommit(&scheduler);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   // A walk over 50,000 entries would take 200 x 50,000 visits, a second at best.
   EXPECT_LT(elapsed.count(), 0.5);
+}
+
+// 25,000 cached blocks are the head's prefix: matching them takes milliseconds, and 1,000 steps
+// pass before it fits.
+TEST(Scheduler, AWaitingHeadsPrefixIsNotMatchedAtEveryStep) {
+  constexpr int32_t kPrefix = 100000;
+  Scheduler scheduler(Options(/*budget=*/kPrefix, /*num_blocks=*/kPrefix / 4 + 300));
+  scheduler.Add(Spec(0, Prompt(kPrefix), 1));
+  PlanAndCommit(&scheduler);
+  scheduler.Abort(0);
+  ASSERT_EQ(scheduler.blocks().num_cached(), kPrefix / 4);
+  scheduler.Add(Spec(1, Prompt(2, 1), 1200));
+  PlanAndCommit(&scheduler);
+  scheduler.Add(Spec(2, Prompt(kPrefix + 1200), 1));
+  const auto start = std::chrono::steady_clock::now();
+  for (int step = 0; step < 1000; ++step) PlanAndCommit(&scheduler);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  EXPECT_EQ(scheduler.num_waiting(), 1);
+  // 25 million blocks to find, a second at best.
+  EXPECT_LT(elapsed.count(), 0.5);
+  scheduler.Abort(1);
+  EXPECT_EQ(PlanAndCommit(&scheduler).sequences.at(0).first_position, kPrefix);
+}
+
+TEST(Scheduler, AWaitingHeadStartsAsSoonAsEnoughOfItsPrefixIsCached) {
+  Player player(Options(/*budget=*/64, /*num_blocks=*/4), 0);
+  player.Add(Spec(0, Prompt(8), 5));
+  player.Add(Spec(1, Prompt(12), 1));  // 3 blocks beside 2, or one behind the first one's
+  player.Step();
+  ASSERT_EQ(player.log[0].sequences.size(), 1u);
+  player.Step();
+  ASSERT_EQ(player.log[1].sequences.size(), 2u);
+  EXPECT_EQ(player.log[1].sequences[1].first_position, 8);
+  player.Run();
+}
+
+TEST(Scheduler, AWaitingHeadStartsAsSoonAsBlocksComeBack) {
+  Player player(Options(/*budget=*/64, /*num_blocks=*/3), 0);
+  player.Add(Spec(0, Prompt(5), 3));
+  player.Add(Spec(1, Prompt(6, 1), 1));
+  while (!player.histories[0].ended) player.Step();
+  EXPECT_EQ(player.scheduler.num_waiting(), 1);
+  player.Step();
+  EXPECT_EQ(player.log.back().sequences.at(0).id, 1);
+  player.Run();
 }
 
 struct RandomSequence {

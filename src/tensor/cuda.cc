@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "tensor/cuda_mark.h"
+
 namespace vexact {
 namespace {
 
@@ -173,6 +175,32 @@ void NotifyCuda(const Stream& stream, void (*call)(void*, const char*), void* da
     CheckCuda(added);
     call(data, cudaGetErrorString(added));
   }
+}
+
+Result<StreamMark> MakeCudaMark() {
+  cudaEvent_t event = nullptr;
+  if (const cudaError_t e = cudaEventCreate(&event); e != cudaSuccess) {
+    return DeviceError("cudaEventCreate", e);
+  }
+  StreamMark mark;
+  mark.event = {event,
+                [](void* m) { static_cast<void>(cudaEventDestroy(static_cast<cudaEvent_t>(m))); }};
+  return mark;
+}
+
+void MarkCuda(const StreamMark& mark, const Stream& stream) {
+  CheckCuda(cudaEventRecord(static_cast<cudaEvent_t>(mark.event.get()), stream.cuda));
+}
+
+void WaitForCudaMark(const StreamMark& mark, const Stream& stream) {
+  CheckCuda(cudaStreamWaitEvent(stream.cuda, static_cast<cudaEvent_t>(mark.event.get()), 0));
+}
+
+double CudaMillisecondsBetween(const StreamMark& from, const StreamMark& to) {
+  float milliseconds = 0.0f;
+  CheckCuda(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(from.event.get()),
+                                 static_cast<cudaEvent_t>(to.event.get())));
+  return milliseconds;
 }
 
 Result<CapturedWork> CaptureCuda(const Stream& stream, FunctionRef<void()> work) {

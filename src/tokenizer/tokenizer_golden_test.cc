@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/sha256.h"
+#include "support/paths.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/utf8.h"
 
@@ -22,7 +23,7 @@ namespace {
 using Json = nlohmann::json;
 
 const std::string& DataFolder() {
-  static const std::string folder = std::string(VEXACT_SOURCE_DIR) + "/tests/data/tokenizer/";
+  static const std::string folder = SourceDir() + "/tests/data/tokenizer/";
   return folder;
 }
 
@@ -222,7 +223,7 @@ TEST(TokenizerGolden, SmolLm2OfGguf) {
 }
 
 TEST(TokenizerGolden, Qwen3) {
-  const std::string folder = std::string(VEXACT_SOURCE_DIR) + "/../shared/models/qwen3-tokenizer/";
+  const std::string folder = SourceDir() + "/../shared/models/qwen3-tokenizer/";
   if (!std::filesystem::exists(folder + "tokenizer.json")) {
     GTEST_SKIP() << folder << " is not there (11 MB, not in the repository)";
   }

@@ -230,7 +230,7 @@ TEST(Generate, TheBatchProbeHasALineAStep) {
   for (const json& line : JsonLines(ReadFileOrDie(path))) {
     prefill_tokens += line["prefill_tokens"].get<size_t>();
     for (const char* field : {"step", "requests", "decode_tokens", "waiting", "kv_blocks_used",
-                              "preempted", "cached_tokens", "ms"}) {
+                              "preempted", "cached_tokens", "ms", "host_ms", "idle_ms"}) {
       EXPECT_TRUE(line.contains(field)) << field;
     }
   }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "support/cli.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -12,9 +13,7 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-std::string Config(const std::string& name) {
-  return std::string(VEXACT_SOURCE_DIR) + "/models/" + name;
-}
+std::string Config(const std::string& name) { return SourceDir() + "/models/" + name; }
 
 std::vector<json> Generate(const TempDir& folder, const std::string& requests,
                            const std::vector<std::string>& flags = {}) {

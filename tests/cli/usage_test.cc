@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/cli.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -12,15 +13,22 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
-  const std::vector<std::vector<std::string>> commands = {
-      {}, {"generate"}, {"score"}, {"bench"}, {"bench", "throughput"}, {"tokenize"}, {"inspect"}};
+  const std::vector<std::vector<std::string>> commands = {{},
+                                                          {"generate"},
+                                                          {"chat"},
+                                                          {"score"},
+                                                          {"bench"},
+                                                          {"bench", "throughput"},
+                                                          {"bench", "compare"},
+                                                          {"tokenize"},
+                                                          {"inspect"}};
   for (std::vector<std::string> command : commands) {
     command.emplace_back("--help");
     const ProgramResult result = Vexact(command);
     EXPECT_EQ(result.exit_status, 0);
     EXPECT_THAT(result.out, HasSubstr("--help"));
     EXPECT_EQ(result.err, "");
-    if (command.size() > 1 && command != commands[3]) {
+    if (command.size() > 1 && command != commands[4]) {
       EXPECT_TRUE(command[0] == "bench" || result.out.find("--model-path") != std::string::npos);
     }
   }
@@ -95,6 +103,9 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"generate", "--model", TinyModel(), "--prompt", "a", "--pipeline-depth", "2"},
       {"generate", "--model", TinyModel(), "--prompt", "a", "--disable-chunked-prefill",
        "--max-num-batched-tokens", "100", "--max-model-len", "200"},
+      {"chat"},
+      {"chat", "--model", TinyModel(), "--n", "2"},
+      {"chat", "--model", TinyModel(), "--chat-template-kwargs", "[]"},
       {"score", "--model", TinyModel()},
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
@@ -109,15 +120,27 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
   }
 }
 
-TEST(Usage, WhatLaterVersionsBringIsRefusedWithAWordAboutIt) {
-  const std::vector<std::pair<std::string, std::string>> later = {{"--mode", "variant"},
-                                                                  {"--attn-impl", "fa-variant"}};
-  for (const auto& [flag, value] : later) {
-    const ProgramResult result =
-        Vexact({"generate", "--model", TinyModel(), "--prompt", "a", flag, value});
+// Nothing is loaded for them: the model is not there.
+TEST(Usage, ContradictionsWithTheModeAreStatusTwoBeforeAnythingIsLoaded) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> refused = {
+      {{"--attn-impl", "fa-variant"}, "attn_impl fa-variant contradicts mode invariant"},
+      {{"--mode", "variant", "--attn-impl", "fa-invariant"},
+       "attn_impl fa-invariant contradicts mode variant"},
+      {{"--attn-impl", "fa-invariant-cute", "--device", "cpu"}, "contradicts device cpu"},
+      {{"--attn-impl", "flex"}, "flex is not built yet"},
+      {{"--attn-impl", "flash"}, "expected one of fa-invariant, fa-variant"},
+      {{"--mode", "variant", "--receipts", "/dev/null"}, "--receipts contradicts mode variant"}};
+  for (const auto& [flags, message] : refused) {
+    std::vector<std::string> arguments = {"generate", "--model", "/nowhere", "--prompt", "a"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const ProgramResult result = Vexact(arguments);
     EXPECT_EQ(result.exit_status, 2);
-    EXPECT_THAT(result.err, AllOf(HasSubstr(flag), HasSubstr("not supported yet")));
+    EXPECT_THAT(result.err, HasSubstr(message));
   }
+  const ProgramResult verify =
+      Vexact({"verify", "/nowhere.jsonl", "--model", "/nowhere", "--mode", "variant"});
+  EXPECT_EQ(verify.exit_status, 2);
+  EXPECT_THAT(verify.err, HasSubstr("verify contradicts mode variant"));
 }
 
 TEST(Usage, FilesThatAreNotThereAreStatusOne) {
@@ -160,6 +183,7 @@ TEST(Inspect, SaysWhatAModelIs) {
   const json model = JsonLines(result.out).at(0);
   EXPECT_EQ(model["architecture"], "llama");
   EXPECT_EQ(model["context_length"], 4096);
+  EXPECT_EQ(model["chat_template"], true);
   EXPECT_EQ(model["stop_token_ids"], (json{2, 3}));
   EXPECT_EQ(model["kv_bytes_per_token"], 2 * 3 * 2 * 64 * 2);  // K and V, layers, heads, dim, bf16
   int64_t parameters = 0;
@@ -181,8 +205,9 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
       Vexact({"bench", "throughput", "--model", TinyModel(), "--num-requests", "3", "--input-len",
               "20", "--output-len", "5", "--json", path});
   ASSERT_EQ(result.exit_status, 0) << result.err;
-  for (const char* label : {"requests/s", "total tokens/s", "output tokens/s", "wall time",
-                            "average latency", "P50 latency", "P95 latency"}) {
+  for (const char* label :
+       {"requests/s", "total tokens/s", "output tokens/s", "wall time", "average latency",
+        "P50 latency", "P95 latency", "host time/step", "device idle"}) {
     EXPECT_THAT(result.out, HasSubstr(label));
   }
   const json figures = json::parse(ReadFileOrDie(path));
@@ -191,6 +216,9 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
   EXPECT_EQ(figures["output_tokens"], 15);
   EXPECT_GT(figures["output_tokens_per_s"], 0.0);
   EXPECT_GE(figures["p95_latency_s"], figures["p50_latency_s"]);
+  EXPECT_GE(figures["num_steps"], 5);
+  EXPECT_GT(figures["host_us_per_step"], 0.0);
+  EXPECT_GE(figures["idle_percent"], 0.0);
 }
 
 TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
@@ -210,11 +238,72 @@ TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
   EXPECT_EQ(json::parse(ReadFileOrDie(json_path))["output_tokens"], 7);
 }
 
+// Bytes are tokens here.
+TEST(BenchThroughput, TakesTheConversationsOfADatasetThatFit) {
+  const auto conversation = [](int prompt, int output) {
+    return json{{"conversations",
+                 {{{"value", std::string(prompt, 'a')}}, {{"value", std::string(output, 'b')}}}}};
+  };
+  const json conversations = {conversation(4, 4),
+                              conversation(3, 9),        // the prompt is too short
+                              conversation(1025, 9),     // and too long
+                              conversation(9, 3),        // the output is too short
+                              conversation(1000, 1049),  // both are too long
+                              json{{"conversations", {{{"value", "one turn"}}}}},
+                              json{{"id", 7}}};
+  const TempDir folder;
+  const std::string dataset = folder.Write("d.json", conversations.dump());
+  const std::string json_path = folder.path() + "/bench.json";
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"bench",          "throughput", "--model", TinyModel(),
+                                          "--dataset-path", dataset,      "--json",  json_path};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = Vexact(arguments);
+    EXPECT_EQ(result.exit_status, 0) << result.err;
+    return json::parse(ReadFileOrDie(json_path));
+  };
+  const json one = run({});
+  EXPECT_EQ(one["num_requests"], 1);
+  EXPECT_EQ(one["prompt_tokens"], 4);
+  EXPECT_EQ(one["output_tokens"], 4);
+  // Outputs of a given length: the short one and the last fit now.
+  const json three = run({"--output-len", "5"});
+  EXPECT_EQ(three["num_requests"], 3);
+  EXPECT_EQ(three["prompt_tokens"], 4 + 9 + 1000);
+  EXPECT_EQ(three["output_tokens"], 15);
+  EXPECT_EQ(run({"--output-len", "5", "--num-requests", "2"})["num_requests"], 2);
+}
+
+TEST(BenchCompare, RunsBothModesOverTheSameBatchesAndWritesItsThreeFiles) {
+  const TempDir folder;
+  const ProgramResult result = Vexact({"bench", "compare", "--model", TinyModel(), "--num-requests",
+                                       "3", "--input-len", "20", "--output-len", "5", "--repeats",
+                                       "2", "--device", "cpu", "--out", folder.path()});
+  ASSERT_EQ(result.exit_status, 0) << result.err;
+  const json results = json::parse(ReadFileOrDie(folder.path() + "/results.json"));
+  EXPECT_EQ(results["same_batches"], true) << results["batch_difference"];
+  const json& invariant = results["modes"][0];
+  const json& variant = results["modes"][1];
+  EXPECT_EQ(invariant["attn_impl"], "fa-invariant");
+  EXPECT_EQ(variant["attn_impl"], "fa-variant");
+  for (const json& mode : {invariant, variant}) {
+    ASSERT_EQ(mode["runs"].size(), 2u);
+    EXPECT_EQ(mode["runs"][1]["output_tokens"], 15);
+    EXPECT_GT(mode["wall_s"]["median"], 0.0);
+  }
+  EXPECT_EQ(invariant["linear_calls_not_canonical"], 0);
+  EXPECT_EQ(variant["linear_calls_not_canonical"], variant["linear_calls"]);
+  EXPECT_EQ(result.out, ReadFileOrDie(folder.path() + "/compare.md"));
+  EXPECT_THAT(ReadFileOrDie(folder.path() + "/compare.svg"), HasSubstr("</svg>"));
+  EXPECT_EQ(Vexact({"bench", "compare", "--model", "/nowhere", "--mode", "variant"}).exit_status,
+            2);
+}
+
 TEST(Demo, ProvesInvarianceOfATinyModel) {
-  const ProgramResult result =
-      RunProgram(VEXACT_BINARY_DIR "/vexact_demo", {"--model", TinyModel()});
+  const ProgramResult result = RunProgram(BinaryDir() + "/vexact_demo", {"--model", TinyModel()});
   EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
-  EXPECT_THAT(result.out, HasSubstr("proven"));
+  EXPECT_THAT(result.out, AllOf(HasSubstr("mode invariant: 7 ways, distinct digests: 1"),
+                                HasSubstr("mode variant: 3 ways"), HasSubstr("proven")));
 }
 
 }  // namespace

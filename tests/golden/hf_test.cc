@@ -11,13 +11,14 @@
 #include "engine/engine.h"
 #include "engine/load_model.h"
 #include "support/backends.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 
 namespace vexact {
 namespace {
 
 nlohmann::json Goldens() {
-  std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/golden/hf.json");
+  std::ifstream file(SourceDir() + "/tests/data/golden/hf.json");
   return nlohmann::json::parse(file);
 }
 
@@ -71,13 +72,15 @@ Answers Theirs(const nlohmann::json& golden, const char* precision) {
   return all;
 }
 
-Answers OursOver(const nlohmann::json& golden, const std::string& path) {
-  Result<LoadedModel> loaded = LoadModel({.path = path}, BestDevice(), {});
+Answers OursOver(const nlohmann::json& golden, const std::string& path, Mode mode) {
+  Result<LoadedModel> loaded = LoadModel({.path = path}, BestDevice(mode), {});
   if (!loaded.ok()) {
     ADD_FAILURE() << loaded.error().message;
     return {};
   }
-  auto engine = Engine::Create({}, loaded->model, loaded->tokenizer);
+  EngineConfig config;
+  config.mode = mode;
+  auto engine = Engine::Create(std::move(config), loaded->model, loaded->tokenizer);
   if (!engine.ok()) {
     ADD_FAILURE() << engine.error().message;
     return {};
@@ -113,7 +116,10 @@ class TinyModels : public testing::TestWithParam<const char*> {};
 TEST_P(TinyModels, AreAsNearToHfFp32AsHfBf16Is) {
   const std::string name = GetParam();
   const nlohmann::json golden = Goldens()["models"][name];
-  ExpectAsNearAsHfBf16(name, golden, OursOver(golden, VEXACT_SOURCE_DIR "/models/" + name));
+  for (const Mode mode : {Mode::kInvariant, Mode::kVariant}) {
+    ExpectAsNearAsHfBf16(name + ", " + std::string(ModeName(mode)), golden,
+                         OursOver(golden, SourceDir() + "/models/" + name, mode));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, TinyModels,
@@ -124,12 +130,15 @@ TEST(SmolLm2, IsAsNearToHfFp32AsHfBf16IsOnRealText) {
   const std::string path = test::SmolLm2Path();
   if (path.empty()) GTEST_SKIP() << "the model is not in the cache: run scripts/fetch_model";
   const nlohmann::json golden = Goldens()["models"]["smollm2"];
-  const Answers answers = OursOver(golden, path);
-  ExpectAsNearAsHfBf16("smollm2", golden, answers);
-  const double ours = Perplexity(answers.logprobs);
   const double theirs = Perplexity(Theirs(golden, "bf16").logprobs);
-  std::printf("smollm2: perplexity of 500 tokens %.4f, HF bf16's %.4f\n", ours, theirs);
-  EXPECT_NEAR(ours / theirs, 1.0, 0.005);
+  for (const Mode mode : {Mode::kInvariant, Mode::kVariant}) {
+    const std::string name = "smollm2, " + std::string(ModeName(mode));
+    const Answers answers = OursOver(golden, path, mode);
+    ExpectAsNearAsHfBf16(name, golden, answers);
+    const double ours = Perplexity(answers.logprobs);
+    std::printf("%s: perplexity of 500 tokens %.4f, HF bf16's %.4f\n", name.c_str(), ours, theirs);
+    EXPECT_NEAR(ours / theirs, 1.0, 0.005);
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/load_model.h"
 #include "support/backends.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 
 namespace vexact {
@@ -47,7 +48,7 @@ Request RequestOf(const nlohmann::json& json) {
 TEST(SmolLm2, AnswersWithTheOraclesBits) {
   const std::string path = test::SmolLm2Path();
   if (path.empty()) GTEST_SKIP() << "the model is not in the cache: run scripts/fetch_model";
-  std::ifstream file(VEXACT_SOURCE_DIR "/tests/data/oracle/oracle_smollm2.json");
+  std::ifstream file(SourceDir() + "/tests/data/oracle/oracle_smollm2.json");
   const nlohmann::json requests = nlohmann::json::parse(file)["requests"];
   const Result<LoadedModel> loaded = LoadModel({.path = path}, BestDevice(), {});
   ASSERT_TRUE(loaded.ok()) << loaded.error().message;

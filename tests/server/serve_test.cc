@@ -11,6 +11,7 @@
 
 #include "support/cli.h"
 #include "support/http_client.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 #include "support/test_scale.h"
 
@@ -178,7 +179,7 @@ TEST(Serve, HasTheBitsOfTheCommandLineStreamedOrNotAndUnderLoad) {
 }
 
 TEST(Serve, HasThemWithoutATokenizer) {
-  ExpectTheBitsOfTheCommandLine(VEXACT_SOURCE_DIR "/models/tiny-qwen3", ScaledCases(16, 6));
+  ExpectTheBitsOfTheCommandLine(SourceDir() + "/models/tiny-qwen3", ScaledCases(16, 6));
 }
 
 TEST(Serve, HasThemOnSmolLm2) {

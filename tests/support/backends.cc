@@ -5,8 +5,8 @@
 namespace vexact {
 namespace {
 
-std::shared_ptr<const Backend> Gpu() {
-  Result<std::unique_ptr<Backend>> backend = MakeSm90Backend();
+std::shared_ptr<const Backend> Gpu(Mode mode = Mode::kInvariant) {
+  Result<std::unique_ptr<Backend>> backend = MakeSm90Backend(mode);
   return backend.ok() ? std::shared_ptr<const Backend>(std::move(backend).value()) : nullptr;
 }
 
@@ -24,7 +24,10 @@ std::vector<NamedBackend> AllBackends() {
   return backends;
 }
 
-std::shared_ptr<const Backend> BestDevice() { return AllDevices().back().backend; }
+std::shared_ptr<const Backend> BestDevice(Mode mode) {
+  std::shared_ptr<const Backend> gpu = Gpu(mode);
+  return gpu != nullptr ? gpu : std::shared_ptr<const Backend>(MakeCpuBackend(mode));
+}
 
 std::vector<NamedBackend> AllDevices() {
   std::vector<NamedBackend> devices = {{"cpu", MakeCpuBackend()}};

@@ -20,7 +20,7 @@ std::vector<NamedBackend> AllBackends();
 // Those that engines run on, with memory of their own: the CPU's best, and the GPU if there is one.
 std::vector<NamedBackend> AllDevices();
 // The GPU if there is one, else the CPU: for tests of whole engines.
-std::shared_ptr<const Backend> BestDevice();
+std::shared_ptr<const Backend> BestDevice(Mode mode = Mode::kInvariant);
 
 // A stream that owns its pool.
 struct TestStream {

@@ -1,4 +1,5 @@
 #include "support/cli.h"
+#include "support/paths.h"
 
 #include <gtest/gtest.h>
 
@@ -42,19 +43,22 @@ std::string ByteTokenizer() {
 
 std::unique_ptr<const TempDir> MakeTinyModel() {
   auto folder = std::make_unique<const TempDir>();
-  for (const auto& file :
-       std::filesystem::directory_iterator(VEXACT_SOURCE_DIR "/models/tiny-llama")) {
+  for (const auto& file : std::filesystem::directory_iterator(SourceDir() + "/models/tiny-llama")) {
     std::filesystem::copy_file(file.path(),
                                std::filesystem::path(folder->path()) / file.path().filename());
   }
   folder->Write("tokenizer.json", ByteTokenizer());
+  folder->Write("chat_template.jinja",
+                "{{ bos_token }}{% for message in messages %}"
+                "{{ message.role[0] + ':' + message.content + ';' }}{% endfor %}"
+                "{{ 'a:' if add_generation_prompt }}{{ mark }}");
   folder->Write("tokenizer_config.json", R"({"bos_token": "<|bos|>", "eos_token": "<|eos|>"})");
   return folder;
 }
 
 }  // namespace
 
-std::string VexactPath() { return VEXACT_BINARY_DIR "/vexact"; }
+std::string VexactPath() { return BinaryDir() + "/vexact"; }
 
 const std::string& TinyModel() {
   static const std::unique_ptr<const TempDir> kFolder = MakeTinyModel();

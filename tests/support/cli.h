@@ -13,7 +13,9 @@ namespace vexact {
 std::string VexactPath();
 
 // models/tiny-llama with a tokenizer beside it: id 0 is <|unk|>, 1 <|bos|>, 2 <|eos|>, 3 to 258 are
-// the bytes 0 to 255; what the model may draw above that is no token. Made once, kept to the end.
+// the bytes 0 to 255; what the model may draw above that is no token. Its chat template writes
+// "<|bos|>", then "u:" and the content and ";" for a message of the user, and so on, then "a:" and
+// the variable `mark`. Made once, kept to the end.
 const std::string& TinyModel();
 
 // Runs `vexact` to its end.

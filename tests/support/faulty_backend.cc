@@ -1,6 +1,8 @@
+// budget: a wrong version of every operator
 #include "support/faulty_backend.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <utility>
 
@@ -15,11 +17,41 @@ namespace {
 
 const CpuTarget kTarget = SupportedCpuTargets().back();
 
+// Memory that is counted as long as it is held.
+struct CountedBuffer {
+  CountedBuffer(Buffer b, std::shared_ptr<std::atomic<int64_t>> u)
+      : buffer(std::move(b)), used(std::move(u)) {
+    *used += static_cast<int64_t>(buffer.bytes());
+  }
+  ~CountedBuffer() { *used -= static_cast<int64_t>(buffer.bytes()); }
+
+  Buffer buffer;
+  std::shared_ptr<std::atomic<int64_t>> used;
+};
+
 class HookedBackend final : public HostBackend {
  public:
   explicit HookedBackend(OperatorHooks hooks) : hooks_(std::move(hooks)) {}
 
   std::string_view name() const override { return "hooked"; }
+  Mode mode() const override { return Mode::kInvariant; }
+  bool UsesHostMemory() const override { return hooks_.device_bytes == 0; }
+  DeviceMemory Memory() const override {
+    if (UsesHostMemory()) return HostBackend::Memory();
+    return {.total_bytes = hooks_.device_bytes, .free_bytes = hooks_.device_bytes - *used_};
+  }
+  Result<Buffer> Allocate(size_t bytes) const override {
+    if (UsesHostMemory()) return HostBackend::Allocate(bytes);
+    if (static_cast<int64_t>(bytes) > Memory().free_bytes) {
+      return MakeError(ErrorCode::kResourceExhausted,
+                       "device memory: expected {} free bytes, found {}", bytes,
+                       Memory().free_bytes);
+    }
+    VX_ASSIGN_OR_RETURN(Buffer buffer, AllocateHost(bytes));
+    std::byte* const data = buffer.data();
+    return Buffer(data, bytes, new CountedBuffer(std::move(buffer), used_),
+                  [](void* counted) { delete static_cast<CountedBuffer*>(counted); });
+  }
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     return hooks_.linear ? PackLinearReference(StackRows(parts).rows) : cpu_->PackLinear(parts);
   }
@@ -32,20 +64,17 @@ class HookedBackend final : public HostBackend {
   void RmsNorm(const RmsNormArgs& a, Stream& s) const override {
     hooks_.rms_norm ? hooks_.rms_norm(a, s) : cpu_->RmsNorm(a, s);
   }
-  void Rope(const RopeArgs& a, Stream& s) const override {
-    hooks_.rope ? hooks_.rope(a, s) : cpu_->Rope(a, s);
+  void ResidualNorm(const ResidualNormArgs& a, Stream& s) const override {
+    hooks_.residual_norm ? hooks_.residual_norm(a, s) : cpu_->ResidualNorm(a, s);
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& a, Stream& s) const override {
+    hooks_.norm_rope_write ? hooks_.norm_rope_write(a, s) : cpu_->NormRopeWrite(a, s);
   }
   void SiluMul(const SiluMulArgs& a, Stream& s) const override {
     hooks_.silu_mul ? hooks_.silu_mul(a, s) : cpu_->SiluMul(a, s);
   }
-  void Residual(const ResidualArgs& a, Stream& s) const override {
-    hooks_.residual ? hooks_.residual(a, s) : cpu_->Residual(a, s);
-  }
   void Embedding(const EmbeddingArgs& a, Stream& s) const override {
     hooks_.embedding ? hooks_.embedding(a, s) : cpu_->Embedding(a, s);
-  }
-  void KvWrite(const KvWriteArgs& a, Stream& s) const override {
-    hooks_.kv_write ? hooks_.kv_write(a, s) : cpu_->KvWrite(a, s);
   }
   void Attention(const AttentionArgs& a, Stream& s) const override {
     hooks_.attention ? hooks_.attention(a, s) : cpu_->Attention(a, s);
@@ -62,13 +91,16 @@ class HookedBackend final : public HostBackend {
   void Logprob(const LogprobArgs& a, Stream& s) const override {
     hooks_.logprob ? hooks_.logprob(a, s) : cpu_->Logprob(a, s);
   }
-  void Sample(const SampleArgs& a, Stream& s) const override {
-    hooks_.sample ? hooks_.sample(a, s) : cpu_->Sample(a, s);
+  Status Sample(const SampleArgs& a, Stream& s) const override {
+    if (!hooks_.sample) return cpu_->Sample(a, s);
+    hooks_.sample(a, s);
+    return {};
   }
 
  private:
   OperatorHooks hooks_;
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend(kTarget);
+  std::shared_ptr<std::atomic<int64_t>> used_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 void Flip(bf16& word) { word.bits ^= 1; }
@@ -156,7 +188,24 @@ void RmsNormRoundedTwice(const RmsNormArgs& args, Stream& s) {
   }
 }
 
-void RopeRoundedOnce(const RopeArgs& args, Stream&) {
+void ResidualTruncated(const ResidualNormArgs& args, Stream& s) {
+  const Rows<bf16>& hidden = args.hidden;
+  for (int64_t t = 0; t < hidden.rows; ++t) {
+    for (int64_t i = 0; i < hidden.cols; ++i) {
+      const float sum = FloatFromBf16(hidden[t][i]) + FloatFromBf16(args.branch[t][i]);
+      hidden[t][i] = bf16{static_cast<uint16_t>(WordFromFloat(sum) >> 16)};
+    }
+  }
+  RmsNormCpu(kTarget, {hidden, args.weight, hidden.cols, args.eps, args.normed}, s);
+}
+
+// Columns past the end of each row, where the row is narrower than its place.
+void ResidualPastTheEnd(const ResidualNormArgs& args, Stream& s) {
+  ResidualNormCpu(kTarget, args, s);
+  Flip(args.hidden[args.hidden.rows - 1][args.hidden.cols]);
+}
+
+void RotateRoundedOnce(const RopeArgs& args) {
   const int64_t half = args.table.half;
   for (int64_t t = 0; t < args.x.rows; ++t) {
     const bf16* const cos = args.table.cos + args.positions[t] * half;
@@ -174,6 +223,26 @@ void RopeRoundedOnce(const RopeArgs& args, Stream&) {
   }
 }
 
+void RunNorms(const NormRopeWriteSteps& steps, Stream& s) {
+  for (const RmsNormArgs& norm : {steps.q_norm, steps.k_norm}) {
+    if (norm.weight != nullptr) RmsNormCpu(kTarget, norm, s);
+  }
+}
+
+void RopeThenNorm(const NormRopeWriteArgs& args, Stream& s) {
+  const NormRopeWriteSteps steps = StepsOf(args);
+  RopeCpu(kTarget, steps.rope, s);
+  RunNorms(steps, s);
+  KvWriteCpu(steps.write, s);
+}
+
+void RopeRoundedOnce(const NormRopeWriteArgs& args, Stream& s) {
+  const NormRopeWriteSteps steps = StepsOf(args);
+  RunNorms(steps, s);
+  RotateRoundedOnce(steps.rope);
+  KvWriteCpu(steps.write, s);
+}
+
 // (Another exponential would be no fault: the gate is a bf16, and over all 65,536 of them libm's
 // gives the same bf16 in the end.)
 void SiluMulRoundedOnce(const SiluMulArgs& args, Stream&) {
@@ -186,21 +255,6 @@ void SiluMulRoundedOnce(const SiluMulArgs& args, Stream&) {
   }
 }
 
-void ResidualTruncated(const ResidualArgs& args, Stream&) {
-  for (int64_t t = 0; t < args.a.rows; ++t) {
-    for (int64_t i = 0; i < args.a.cols; ++i) {
-      const float sum = FloatFromBf16(args.a[t][i]) + FloatFromBf16(args.b[t][i]);
-      args.y[t][i] = bf16{static_cast<uint16_t>(WordFromFloat(sum) >> 16)};
-    }
-  }
-}
-
-// Columns past the end of each row, where the row is narrower than its place.
-void ResidualPastTheEnd(const ResidualArgs& args, Stream& s) {
-  ResidualCpu(kTarget, args, s);
-  Flip(args.y[args.y.rows - 1][args.y.cols]);
-}
-
 void EmbeddingOfIdsAlone(const EmbeddingArgs& args, Stream& s) {
   EmbeddingArgs without = args;
   without.slots = nullptr;
@@ -208,12 +262,13 @@ void EmbeddingOfIdsAlone(const EmbeddingArgs& args, Stream& s) {
 }
 
 // A faulty row keeps what it has: the flag is set, the zeros are not written.
-void KvWriteOfFaults(const KvWriteArgs& args, Stream& s) {
-  KvWriteCpu(args, s);
-  for (int64_t t = 0; t < args.k.rows; ++t) {
+void WriteOfFaults(const NormRopeWriteArgs& args, Stream& s) {
+  NormRopeWriteCpu(kTarget, args, s);
+  const Rows<const bf16> k = StepsOf(args).write.k;
+  for (int64_t t = 0; t < k.rows; ++t) {
     if (args.row_faults[t] == 0 || args.slots[t] < 0) continue;
     const int64_t at = args.slots[t] % args.kv.block_size * args.kv.head_dim;
-    args.kv.Keys(args.slots[t] / args.kv.block_size, 0)[at] = args.k[t][0];
+    args.kv.Keys(args.slots[t] / args.kv.block_size, 0)[at] = k[t][0];
   }
 }
 
@@ -337,13 +392,15 @@ std::vector<FaultyBackend> BackendsWithAFlippedBit() {
                    a.y.data != nullptr ? FlipLast(a.y) : FlipLast(a.y_fp32);
                  })});
   add("rms_norm", {.rms_norm = OnCpu(RmsNormCpu, flip_y)});
-  add("rope", {.rope = OnCpu(RopeCpu, [](const RopeArgs& a) { FlipLast(a.x); })});
+  add("residual_norm", {.residual_norm = OnCpu(ResidualNormCpu, [](const ResidualNormArgs& a) {
+                          FlipLast(a.hidden);
+                        })});
+  add("norm_rope_write",
+      {.norm_rope_write = OnCpu(NormRopeWriteCpu, [](const NormRopeWriteArgs& a) {
+         Flip(a.kv.Values(a.slots[0] / a.kv.block_size, 0)[0]);
+       })});
   add("silu_mul", {.silu_mul = OnCpu(SiluMulCpu, flip_y)});
-  add("residual", {.residual = OnCpu(ResidualCpu, flip_y)});
   add("embedding", {.embedding = Then<EmbeddingArgs>(EmbeddingCpu, flip_y)});
-  add("kv_write", {.kv_write = Then<KvWriteArgs>(KvWriteCpu, [](const KvWriteArgs& a) {
-                     Flip(a.kv.Values(a.slots[0] / a.kv.block_size, 0)[0]);
-                   })});
   add("attention", {.attention = OnCpu(AttentionCpu, flip_y)});
   add("moe_route",
       {.moe_route = OnCpu(MoeRouteCpu, [](const MoeRouteArgs& a) { FlipLast(a.weights); })});
@@ -376,12 +433,13 @@ std::vector<FaultyBackend> BackendsWithAnotherArithmetic() {
     all.push_back({std::move(op), std::move(fault), MakeHookedBackend(std::move(hooks))});
   };
   add("rms_norm", "a root rounded twice", {.rms_norm = RmsNormRoundedTwice});
-  add("rope", "products not rounded", {.rope = RopeRoundedOnce});
+  add("residual_norm", "sums truncated", {.residual_norm = ResidualTruncated});
+  add("residual_norm", "writes past its rows", {.residual_norm = ResidualPastTheEnd});
+  add("norm_rope_write", "rope before the norms", {.norm_rope_write = RopeThenNorm});
+  add("norm_rope_write", "products not rounded", {.norm_rope_write = RopeRoundedOnce});
+  add("norm_rope_write", "keeps faults", {.norm_rope_write = WriteOfFaults});
   add("silu_mul", "silu not rounded", {.silu_mul = SiluMulRoundedOnce});
-  add("residual", "truncated", {.residual = ResidualTruncated});
-  add("residual", "writes past its rows", {.residual = ResidualPastTheEnd});
   add("embedding", "ids alone", {.embedding = EmbeddingOfIdsAlone});
-  add("kv_write", "keeps faults", {.kv_write = KvWriteOfFaults});
   add("attention", "segments of 512", {.attention = AttentionInSegmentsOf512});
   add("moe_route", "ties to the higher expert", {.moe_route = RouteTiesToTheHigherExpert});
   add("moe_combine", "no fma", {.moe_combine = CombineWithoutFma});

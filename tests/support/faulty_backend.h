@@ -1,4 +1,5 @@
-// Backends that are wrong on purpose, one operator each, for the tests of the self-check.
+// Backends that differ from the CPU's on purpose: operators that are wrong, for the tests of the
+// self-check, and memory like a device's.
 #ifndef VEXACT_SUPPORT_FAULTY_BACKEND_H_
 #define VEXACT_SUPPORT_FAULTY_BACKEND_H_
 
@@ -18,17 +19,19 @@ using OperatorHook = std::function<void(const Args&, Stream&)>;
 struct OperatorHooks {
   OperatorHook<LinearArgs> linear = {};  // weights are row-major, in LinearWeight::storage
   OperatorHook<RmsNormArgs> rms_norm = {};
-  OperatorHook<RopeArgs> rope = {};
+  OperatorHook<ResidualNormArgs> residual_norm = {};
+  OperatorHook<NormRopeWriteArgs> norm_rope_write = {};
   OperatorHook<SiluMulArgs> silu_mul = {};
-  OperatorHook<ResidualArgs> residual = {};
   OperatorHook<EmbeddingArgs> embedding = {};
-  OperatorHook<KvWriteArgs> kv_write = {};
   OperatorHook<AttentionArgs> attention = {};
   OperatorHook<MoeRouteArgs> moe_route = {};
   OperatorHook<MoeCombineArgs> moe_combine = {};
   OperatorHook<SumLogitsArgs> sum_logits = {};
   OperatorHook<LogprobArgs> logprob = {};
   OperatorHook<SampleArgs> sample = {};
+  // Above 0: the backend has memory apart from the host's, of so many bytes, for all Allocate
+  // gives.
+  int64_t device_bytes = 0;
   std::function<const char*()> device_error = {};  // of each step; null: none
 };
 std::unique_ptr<Backend> MakeHookedBackend(OperatorHooks hooks);

@@ -1,4 +1,5 @@
 #include "support/oracle.h"
+#include "support/paths.h"
 
 #include <cstring>
 #include <fstream>
@@ -8,9 +9,7 @@
 
 namespace vexact {
 
-std::string TestDataPath(const std::string& name) {
-  return std::string(VEXACT_SOURCE_DIR) + "/tests/data/" + name;
-}
+std::string TestDataPath(const std::string& name) { return SourceDir() + "/tests/data/" + name; }
 
 std::vector<std::byte> ReadTestFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);

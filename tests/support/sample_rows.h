@@ -23,7 +23,10 @@ inline std::vector<SampleImplementation> SampleImplementations() {
   std::vector<SampleImplementation> all;  // the reference first
   for (const auto& [name, backend] : AllBackends()) {
     all.push_back({name, [backend](const SumLogitsArgs& a, Stream& s) { backend->SumLogits(a, s); },
-                   [backend](const SampleArgs& a, Stream& s) { backend->Sample(a, s); }});
+                   [backend](const SampleArgs& a, Stream& s) {
+                     const Status status = backend->Sample(a, s);
+                     VX_CHECK(status.ok(), status.ok() ? "" : status.error().message);
+                   }});
   }
   return all;
 }
@@ -45,14 +48,21 @@ struct Sampled {
   std::vector<SampleOutcome> outcomes;
   std::vector<int32_t> drawn;          // [rows of logits]; kNotWritten where nothing was
   std::vector<int32_t> newest_tokens;  // [kSamplerSlots]; likewise
+  std::vector<int64_t> failed_owners;  // [kSamplerSlots]
 };
 inline constexpr int32_t kNotWritten = -7;
 inline constexpr int64_t kSamplerSlots = 16;
 
+struct SampleOptions {
+  int threads = 1;
+  bool all_plain = false;
+  std::vector<int64_t> failed_owners = {};  // before the call; empty: nobody
+};
+
 inline Sampled Sample(const SampleImplementation& implementation, std::vector<float> logits,
-                      int64_t vocab, const std::vector<SampleRow>& rows, int threads = 1,
-                      bool all_plain = false) {
-  ThreadPool pool(threads);
+                      int64_t vocab, const std::vector<SampleRow>& rows,
+                      const SampleOptions& options = {}) {
+  ThreadPool pool(options.threads);
   Stream stream{&pool};
   const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
   const int64_t blocks = NumVocabBlocks(vocab);
@@ -62,7 +72,9 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
               std::vector<uint64_t>(num_rows * blocks),
               std::vector<SampleOutcome>(rows.size()),
               std::vector<int32_t>(num_rows, kNotWritten),
-              std::vector<int32_t>(kSamplerSlots, kNotWritten)};
+              std::vector<int32_t>(kSamplerSlots, kNotWritten),
+              options.failed_owners};
+  out.failed_owners.resize(kSamplerSlots);
   const Rows<float> view(out.logits.data(), num_rows, vocab);
   const Rows<float> block_max(out.block_max.data(), num_rows, blocks);
   const Rows<uint64_t> block_sums(out.block_sums.data(), num_rows, blocks);
@@ -81,7 +93,8 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
                          .outcomes = out.outcomes.data(),
                          .drawn = out.drawn.data(),
                          .newest_tokens = out.newest_tokens.data(),
-                         .all_plain = all_plain},
+                         .failed_owners = out.failed_owners.data(),
+                         .all_plain = options.all_plain},
                         stream);
   return out;
 }

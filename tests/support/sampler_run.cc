@@ -15,7 +15,7 @@ void RunSampler(const Backend& backend, Sampler* sampler, Rows<const float> logi
   for (int64_t r = 0; r < logits.rows; ++r) {
     backend.Upload(device.data() + r * row_bytes, logits[r], row_bytes, owned.stream);
   }
-  sampler->BeginStep();
+  const int step = sampler->BeginStep();
   const Rows<float> view(device.as<float>(), logits.rows, logits.cols);
   const Status queued = sampler->Queue(view, rows, owned.stream);
   VX_CHECK(queued.ok(), queued.ok() ? "" : queued.error().message);
@@ -24,7 +24,7 @@ void RunSampler(const Backend& backend, Sampler* sampler, Rows<const float> logi
   VX_CHECK(finished.ok(), finished.ok() ? "" : finished.error().message);
   const std::vector<int32_t> no_faults(result->sequences.size(),
                                        std::numeric_limits<int32_t>::max());
-  sampler->Finish(rows, no_faults, result);
+  sampler->Finish(step, rows, no_faults, result);
 }
 
 int32_t NewestToken(const Backend& backend, const Sampler& sampler, int32_t slot) {

@@ -101,6 +101,7 @@ class StagedBackend final : public HostBackend {
         stream_(device_->MakeStream(nullptr).value()) {}
 
   std::string_view name() const override { return device_->name(); }
+  Mode mode() const override { return device_->mode(); }
 
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     VX_ASSIGN_OR_RETURN(LinearWeight weight, device_->PackLinear(parts));
@@ -135,15 +136,30 @@ class StagedBackend final : public HostBackend {
       device_->RmsNorm(args, stream);
     });
   }
-  void Rope(const RopeArgs& host, Stream&) const override {
+  void ResidualNorm(const ResidualNormArgs& host, Stream&) const override {
     Run([&](Call& call, Stream& stream) {
-      RopeArgs args = host;
-      args.x = call.Out(host.x);
-      args.positions = call.In(host.positions, host.x.rows);
+      ResidualNormArgs args = host;
+      args.hidden = call.Out(host.hidden);
+      args.normed = call.Out(host.normed);
+      args.branch = call.In(host.branch);
+      args.weight = call.In(host.weight, host.hidden.cols);
+      device_->ResidualNorm(args, stream);
+    });
+  }
+  void NormRopeWrite(const NormRopeWriteArgs& host, Stream&) const override {
+    Run([&](Call& call, Stream& stream) {
+      NormRopeWriteArgs args = host;
+      args.qkv = call.Out(host.qkv);
+      args.kv = KvOnDevice(host.kv, call);
+      args.row_faults = call.Out(host.row_faults, host.qkv.rows);
+      args.q_norm = call.In(host.q_norm, host.kv.head_dim);
+      args.k_norm = call.In(host.k_norm, host.kv.head_dim);
+      args.positions = call.In(host.positions, host.qkv.rows);
+      args.slots = call.In(host.slots, host.qkv.rows);
       const int64_t entries = host.table.max_positions * host.table.half;
       args.table.cos = call.In(host.table.cos, entries);
       args.table.sin = call.In(host.table.sin, entries);
-      device_->Rope(args, stream);
+      device_->NormRopeWrite(args, stream);
     });
   }
   void SiluMul(const SiluMulArgs& host, Stream&) const override {
@@ -153,15 +169,6 @@ class StagedBackend final : public HostBackend {
       args.gate = call.In(host.gate);
       args.up = call.In(host.up);
       device_->SiluMul(args, stream);
-    });
-  }
-  void Residual(const ResidualArgs& host, Stream&) const override {
-    Run([&](Call& call, Stream& stream) {
-      ResidualArgs args = host;
-      args.y = call.Out(host.y);
-      args.a = call.In(host.a);
-      args.b = call.In(host.b);
-      device_->Residual(args, stream);
     });
   }
   void Embedding(const EmbeddingArgs& host, Stream&) const override {
@@ -177,17 +184,6 @@ class StagedBackend final : public HostBackend {
       }
       args.newest = call.In(host.newest, num_slots);
       device_->Embedding(args, stream);
-    });
-  }
-  void KvWrite(const KvWriteArgs& host, Stream&) const override {
-    Run([&](Call& call, Stream& stream) {
-      KvWriteArgs args = host;
-      args.kv = KvOnDevice(host.kv, call);
-      args.row_faults = call.Out(host.row_faults, host.k.rows);
-      args.k = call.In(host.k);
-      args.v = call.In(host.v);
-      args.slots = call.In(host.slots, host.k.rows);
-      device_->KvWrite(args, stream);
     });
   }
   void Attention(const AttentionArgs& host, Stream&) const override {
@@ -258,7 +254,8 @@ class StagedBackend final : public HostBackend {
       device_->Logprob(args, stream);
     });
   }
-  void Sample(const SampleArgs& host, Stream&) const override {
+  Status Sample(const SampleArgs& host, Stream&) const override {
+    Status sampled;
     Run([&](Call& call, Stream& stream) {
       SampleArgs args = host;
       args.logits = call.Out(host.logits);
@@ -273,15 +270,24 @@ class StagedBackend final : public HostBackend {
         num_slots = std::max(num_slots, row.slot + 1);
         row.allowed = call.In(row.allowed, (host.logits.cols + 31) / 32);
         row.banned = call.In(row.banned, row.num_banned);
+        int32_t num_word_ids = 0;
+        for (int32_t n = 0; n < row.num_bad_words; ++n) {
+          const BadWord& word = row.bad_words[n];
+          num_word_ids = std::max(num_word_ids, word.begin + word.length);
+        }
+        row.bad_words = call.In(row.bad_words, row.num_bad_words);
+        row.bad_word_ids = call.In(row.bad_word_ids, num_word_ids);
         row.bias = call.In(row.bias, row.num_bias);
-        row.history = call.In(row.history, row.num_history);
+        row.tokens = call.Out(row.tokens, row.num_prompt + row.num_output + 1);
       }
       args.newest_tokens = call.Out(host.newest_tokens, num_slots);
+      args.failed_owners = call.Out(host.failed_owners, num_slots);
       args.rows = call.In(rows.data(), host.num_rows);
-      device_->Sample(args, stream);
+      sampled = device_->Sample(args, stream);
       const Status status = device_->Synchronize(stream);  // `rows` ends here
       VX_CHECK(status.ok(), status.ok() ? "" : status.error().message);
     });
+    return sampled;
   }
 
  private:

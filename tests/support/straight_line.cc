@@ -64,8 +64,8 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
   std::iota(positions.begin(), positions.end(), 0);
   for (Matrix* m : {&q, &k}) {
     const Rows<bf16> view(m->data(), rows, static_cast<int64_t>(m->size()) / rows);
-    backend_->Rope({.x = view, .head_dim = d, .positions = positions.data(), .table = rope_.view()},
-                   stream);
+    RopeReference({.x = view, .head_dim = d, .positions = positions.data(), .table = rope_.view()},
+                  stream);
   }
   constexpr int64_t kBlockSize = 64;
   std::vector<int32_t> table((rows + kBlockSize - 1) / kBlockSize);
@@ -75,12 +75,12 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
   const PagedKv kv = {pool.data(),          num_blocks, kBlockSize,
                       config_.num_kv_heads, d,          2 * kBlockSize * kv_cols};
   std::vector<uint8_t> faults(rows);
-  backend_->KvWrite({.k = {k.data(), rows, kv_cols},
-                     .v = {v.data(), rows, kv_cols},
-                     .slots = positions.data(),
-                     .kv = kv,
-                     .row_faults = faults.data()},
-                    stream);
+  KvWriteReference({.k = {k.data(), rows, kv_cols},
+                    .v = {v.data(), rows, kv_cols},
+                    .slots = positions.data(),
+                    .kv = kv,
+                    .row_faults = faults.data()},
+                   stream);
   const std::vector<int32_t> query_start = {0, static_cast<int32_t>(rows)};
   const auto context_len = static_cast<int32_t>(rows);
   const int32_t block_table_start = 0;
@@ -149,8 +149,10 @@ std::vector<float> StraightLine::Logits(const std::vector<int32_t>& ids) const {
   const int64_t hidden = config_.hidden_size;
   Matrix h(rows * hidden);
   const Rows<bf16> h_rows(h.data(), rows, hidden);
-  const auto add = [&](const Matrix& y) {
-    backend_->Residual({.a = h_rows, .b = {y.data(), rows, hidden}, .y = h_rows}, stream);
+  const auto add = [&h](const Matrix& y) {
+    for (size_t i = 0; i < h.size(); ++i) {
+      h[i] = Bf16FromFloat(FloatFromBf16(h[i]) + FloatFromBf16(y[i]));
+    }
   };
   const Bf16Tensor& table = vectors_.at("model.embed_tokens.weight");
   backend_->Embedding(
@@ -187,11 +189,13 @@ StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
     const bool in_prompt = position < prompt_len;
     if (in_prompt && !claim.params.prompt_logprobs) continue;
     const int32_t output_len = std::max(0, position - prompt_len);
-    const auto sampler = Sampler::Create(*backend_, {.max_num_seqs = 1,
-                                                     .vocab_size = config_.vocab_size,
-                                                     .max_step_rows = 1,
-                                                     .max_chunk_rows = 1})
-                             .value();
+    const auto sampler =
+        Sampler::Create(*backend_, {.max_num_seqs = 1,
+                                    .max_model_len = config_.max_position_embeddings,
+                                    .vocab_size = config_.vocab_size,
+                                    .max_step_rows = 1,
+                                    .max_chunk_rows = 1})
+            .value();
     StartedSequence started;
     started.params = params;
     started.seed = *claim.params.seed;

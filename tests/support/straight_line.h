@@ -1,5 +1,6 @@
 // StraightLine: a decoder that knows no batch, no pages, no cache, no chunks and no steps: one text
-// goes through one layer after the other, all positions at once. What the engine answers has to be
+// goes through one layer after the other, all positions at once, and operators that the engine has
+// fused run one by one. What the engine answers has to be
 // what this answers, bit for bit.
 #ifndef VEXACT_SUPPORT_STRAIGHT_LINE_H_
 #define VEXACT_SUPPORT_STRAIGHT_LINE_H_
@@ -36,6 +37,7 @@ struct StraightLineAnswer {
 
 class StraightLine {
  public:
+  // `backend` uses the host's memory.
   StraightLine(const Checkpoint& checkpoint, std::shared_ptr<const Backend> backend);
 
   // Logits after each token of a text: [ids, vocabulary].

@@ -32,6 +32,15 @@ struct AttentionLimits {
 // How a step's attention is cut into units of work, and room for what they leave to each other:
 // made once a step, on the device, and read by every layer. Any cut gives the same bits. Empty on
 // backends that need none.
+//
+// From PlanAttention to the step's last Attention the sequences' arrays stay as they are, and of
+// their K and V only those at this step's positions are written: the GPU reads earlier positions
+// before the kernels just ahead of Attention have finished. That these are there then follows from
+// the stream's order. The plan's kernel is launched in the ordinary way: it starts when everything
+// queued before it (the step before, copies of block tables) has finished and can be seen, and
+// every later kernel starts when it has finished. So a kernel that starts early has only kernels of
+// its own step beside it. All of them wait for the ones before before they write
+// (kernels/sm90/dependent_launch.cuh), so one wait is enough for q and for this step's positions.
 struct AttentionPlan {
   AttentionLimits limits;
   Buffer storage;
@@ -49,6 +58,8 @@ struct AttentionArgs {
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
+// In an order that depends on the call (variant mode).
+void AttentionVariantCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 void AttentionSm90(const AttentionArgs& args, Stream& stream);
 // Head sizes: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.
 size_t AttentionPlanBytesSm90(const AttentionLimits& limits);

@@ -1,4 +1,5 @@
-// GMAC/s of one core: BM_Attention/<target>/<model>/<sequences>x<context>/<new tokens a sequence>.
+// GMAC/s: BM_Attention/<mode>/<target>/<model>/<sequences>x<context>/<new tokens a sequence>/
+// <threads>.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention/attention.h"
+#include "kernels/mode.h"
 
 namespace vexact {
 namespace {
@@ -40,8 +42,9 @@ double CountMacs(const Model& model, const Load& load) {
   return positions * static_cast<double>(load.sequences * model.heads * model.head_dim * 2);
 }
 
-void RunAttention(benchmark::State& state, CpuTarget target, const Model& model, const Load& load) {
-  ThreadPool pool(1);
+void RunAttention(benchmark::State& state, Mode mode, CpuTarget target, const Model& model,
+                  const Load& load, int threads) {
+  ThreadPool pool(threads);
   Stream stream{&pool};
   const int64_t block_size = 16;
   const int64_t blocks = (load.context + block_size - 1) / block_size;
@@ -69,21 +72,26 @@ void RunAttention(benchmark::State& state, CpuTarget target, const Model& model,
       {kv.data(), load.sequences * blocks, block_size, model.kv_heads, model.head_dim,
        block_stride},
       {load.sequences, starts.data(), contexts.data(), table_starts.data(), tables.data()}};
-  for (auto _ : state) AttentionCpu(target, args, stream);
+  const auto attention = mode == Mode::kInvariant ? AttentionCpu : AttentionVariantCpu;
+  for (auto _ : state) attention(target, args, stream);
   state.counters["GMAC/s"] = benchmark::Counter(1e-9 * CountMacs(model, load),
                                                 benchmark::Counter::kIsIterationInvariantRate);
 }
 
 [[maybe_unused]] const int kRegistered = [] {
-  for (const CpuTarget target : SupportedCpuTargets()) {
-    for (const Model& model : kModels) {
-      for (const Load& load : kLoads) {
-        const std::string name = "BM_Attention/" + std::string(CpuTargetName(target)) + "/" +
-                                 model.name + "/" + std::to_string(load.sequences) + "x" +
-                                 std::to_string(load.context) + "/" + std::to_string(load.tokens);
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          RunAttention(state, target, model, load);
-        });
+  for (const Mode mode : {Mode::kInvariant, Mode::kVariant}) {
+    for (const CpuTarget target : SupportedCpuTargets()) {
+      for (const Model& model : kModels) {
+        for (const Load& load : kLoads) {
+          for (const int threads : {1, 2}) {
+            const std::string name = fmt::format(
+                "BM_Attention/{}/{}/{}/{}x{}/{}/{}", ModeName(mode), CpuTargetName(target),
+                model.name, load.sequences, load.context, load.tokens, threads);
+            benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+              RunAttention(state, mode, target, model, load, threads);
+            })->UseRealTime();
+          }
+        }
       }
     }
   }

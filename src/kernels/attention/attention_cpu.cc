@@ -34,60 +34,34 @@ namespace attention {
 
 inline constexpr int64_t kMaxRows = 48;  // of a unit, unless one token has more heads a KV head
 
-// One unit at work. Row r is token r / group, head r % group of the KV head.
+// One unit at work.
 class UnitRunner {
  public:
   UnitRunner(const AttentionArgs& args, const Unit& unit, Scratch& scratch)
-      : args_(args),
-        unit_(unit),
+      : u_(args, unit),
         s_(scratch),
-        group_(args.num_heads / args.kv.num_kv_heads),
-        rows_(unit.tokens * group_),
+        rows_(u_.rows),
         head_dim_(args.kv.head_dim),
         scale_(AttentionScale(args.kv.head_dim)) {}
 
   void Run() {
     for (int64_t r = 0; r < rows_; ++r) {
-      s_.q_scales[r] = PrepareRow(Query(r), head_dim_, rows_, s_.q.get() + r);
+      s_.q_scales[r] = PrepareRow(u_.Query(r), head_dim_, rows_, s_.q.get() + r);
       s_.folds[r] = Softmax();
     }
-    const int64_t segments = CeilDiv(Visible(rows_ - 1), kAttentionSegment);
+    const int64_t segments = CeilDiv(u_.Visible(rows_ - 1), kAttentionSegment);
     for (int64_t i = 0; i < segments; ++i) RunSegment(i * kAttentionSegment);
     for (int64_t r = 0; r < rows_; ++r) StoreRow(r);
   }
 
  private:
-  const bf16* Query(int64_t r) const {  // [head_dim]
-    return args_.q[unit_.first_token + r / group_] +
-           (unit_.kv_head * group_ + r % group_) * head_dim_;
-  }
-  // Positions that row r sees; does not descend with r.
-  int64_t Visible(int64_t r) const { return unit_.first_position + r / group_ + 1; }
-  // The first row that sees `position`.
-  int64_t FirstRow(int64_t position) const {
-    return std::clamp((position - unit_.first_position) * group_, int64_t{0}, rows_);
-  }
-  int64_t Block(int64_t position) const {
-    const PagedSequences& sequences = args_.sequences;
-    return sequences
-        .block_tables[sequences.block_table_start[unit_.sequence] + position / args_.kv.block_size];
-  }
-  const bf16* Key(int64_t position) const {
-    return args_.kv.Keys(Block(position), unit_.kv_head) +
-           position % args_.kv.block_size * head_dim_;
-  }
-  const bf16* Value(int64_t position) const {
-    return args_.kv.Values(Block(position), unit_.kv_head) +
-           position % args_.kv.block_size * head_dim_;
-  }
-
   void RunSegment(int64_t start) {
-    const int64_t first_row = FirstRow(start);
+    const int64_t first_row = u_.FirstRow(start);
     for (int64_t r = first_row; r < rows_; ++r) s_.segments[r] = Softmax();
     for (int64_t p = 0; p < s_.head_panels; ++p) {
       for (int64_t r = first_row; r < rows_; ++r) s_.states[p * rows_ + r].Start();
     }
-    const int64_t end = std::min(start + kAttentionSegment, Visible(rows_ - 1));
+    const int64_t end = std::min(start + kAttentionSegment, u_.Visible(rows_ - 1));
     const int64_t tiles = CeilDiv(end - start, kAttentionTile);
     for (int64_t i = 0; i < tiles; ++i) {
       int64_t tile = i;
@@ -95,7 +69,7 @@ class UnitRunner {
       // Test build: decode rows add a segment's tiles from the last one in batches of more than
       // one. (Turning the segments round would not do: the fold of two is one rounded sum of terms
       // scaled by powers of two, the same bits either way.)
-      if (unit_.tokens == 1 && args_.sequences.count > 1) tile = tiles - 1 - i;
+      if (u_.unit.tokens == 1 && u_.args.sequences.count > 1) tile = tiles - 1 - i;
 #endif
       RunTile(start + tile * kAttentionTile);
     }
@@ -103,9 +77,9 @@ class UnitRunner {
   }
 
   void RunTile(int64_t tile) {
-    const int64_t first_row = FirstRow(tile);
+    const int64_t first_row = u_.FirstRow(tile);
     // Positions of the tile that any row sees.
-    const int64_t count = std::min<int64_t>(kAttentionTile, Visible(rows_ - 1) - tile);
+    const int64_t count = std::min<int64_t>(kAttentionTile, u_.Visible(rows_ - 1) - tile);
     for (int64_t begin = 0; begin < count; begin += kPanel) {
       ScorePanel(tile, begin, std::min<int64_t>(count, begin + kPanel), first_row);
     }
@@ -115,28 +89,12 @@ class UnitRunner {
     }
   }
 
-  // K of positions [tile + begin, tile + begin + kPanel), transposed.
-  void LoadKeys(int64_t tile, int64_t begin, int64_t end) {
-    for (int64_t lane = 0; lane < kPanel; lane += 8) {
-      const bf16* keys[8];
-      for (int64_t i = 0; i < 8; ++i) {
-        // Lanes past the end repeat the last position, so that they raise no doubt of their own.
-        keys[i] = Key(tile + std::min(begin + lane + i, end - 1));
-      }
-      int64_t d = 0;
-      for (; d + 8 <= head_dim_; d += 8) Transpose8x8(keys, d, &s_.keys[d * kPanel + lane]);
-      for (; d < head_dim_; ++d) {
-        for (int64_t i = 0; i < 8; ++i) s_.keys[d * kPanel + lane + i] = keys[i][d];
-      }
-    }
-  }
-
   // Asks for step `step` of `steps` equal parts of a tile of K or V, where any row sees it. Runs of
   // one block are too short for the processor to see them coming; values are asked for while the
   // tile's scores are at work, the next tile's keys while its values are.
   template <typename RowOf>
   void PrefetchPart(int64_t tile, int64_t step, int64_t steps, RowOf row_of) const {
-    const int64_t end = std::min(tile + (step + 1) * kAttentionTile / steps, Visible(rows_ - 1));
+    const int64_t end = std::min(tile + (step + 1) * kAttentionTile / steps, u_.Visible(rows_ - 1));
     for (int64_t p = tile + step * kAttentionTile / steps; p < end; ++p) {
       for (int64_t d = 0; d < head_dim_; d += 32) hwy::Prefetch(row_of(p) + d);
     }
@@ -144,7 +102,7 @@ class UnitRunner {
 
   // Scores of positions [tile + begin, tile + end) for rows from first_row on.
   void ScorePanel(int64_t tile, int64_t begin, int64_t end, int64_t first_row) {
-    LoadKeys(tile, begin, end);
+    u_.LoadKeys(tile + begin, tile + end, s_.keys.get());
     const DF df;
     const DU8 du8;
     VU8 max_fields = hn::Zero(du8);
@@ -152,7 +110,7 @@ class UnitRunner {
     for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
     for (int64_t g = 0; g < s_.head_groups; ++g) {
       PrefetchPart(tile, begin / kPanel * s_.head_groups + g, kTilePanels * s_.head_groups,
-                   [this](int64_t p) { return Value(p); });
+                   [this](int64_t p) { return u_.Value(p); });
       max_fields =
           ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields, group);
       for (int64_t r = first_row; r < rows_; ++r) {
@@ -164,9 +122,9 @@ class UnitRunner {
       float* scores = s_.scores.get() + r * kAttentionTile;
       const RowScale& scale = s_.q_scales[r];
       if (!keys_usable || !scale.usable || s_.starts[r].Doubtful(scale.floor)) {
-        const int64_t visible = std::min(end, Visible(r) - tile);
+        const int64_t visible = std::min(end, u_.Visible(r) - tile);
         for (int64_t j = begin; j < visible; ++j) {
-          scores[j] = Chain(Query(r), Key(tile + j), head_dim_);
+          scores[j] = Chain(u_.Query(r), u_.Key(tile + j), head_dim_);
         }
         continue;
       }
@@ -184,7 +142,7 @@ class UnitRunner {
     const DF df;
     const DI di;
     float* scores = s_.scores.get() + r * kAttentionTile;
-    const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
+    const int64_t visible = std::min<int64_t>(kAttentionTile, u_.Visible(r) - tile);
     const float largest = Largest(scores, visible);
     Softmax& segment = s_.segments[r];
     const float tile_m = CeilOfProduct(largest, scale_);
@@ -240,12 +198,12 @@ class UnitRunner {
     // A block's size is a multiple of 16, so that the 16 positions are rows of one block.
     if (position + kDotGroup <= end && elements == kPanel) {
       *stride = head_dim_;
-      return Value(position) + panel * kPanel;
+      return u_.Value(position) + panel * kPanel;
     }
     *stride = kPanel;
     std::fill_n(s_.values, kDotGroup * kPanel, bf16{});
     for (int64_t j = 0; j < std::min<int64_t>(kDotGroup, end - position); ++j) {
-      std::copy_n(Value(position + j) + panel * kPanel, elements, s_.values + j * kPanel);
+      std::copy_n(u_.Value(position + j) + panel * kPanel, elements, s_.values + j * kPanel);
     }
     return s_.values;
   }
@@ -262,12 +220,12 @@ class UnitRunner {
     PanelGroup group;
     for (int64_t g = 0; g * kDotGroup < count; ++g) {
       PrefetchPart(tile + kAttentionTile, panel * kTileGroups + g, s_.head_panels * kTileGroups,
-                   [this](int64_t p) { return Key(p); });
+                   [this](int64_t p) { return u_.Key(p); });
       int64_t stride;
       const bf16* values = Values(tile + g * kDotGroup, tile + count, panel, &stride);
       max_fields = ExpandPanelGroup(values, stride, max_fields, group);
       // A group of positions that a row does not see changes nothing.
-      for (int64_t r = FirstRow(tile + g * kDotGroup); r < rows_; ++r) {
+      for (int64_t r = u_.FirstRow(tile + g * kDotGroup); r < rows_; ++r) {
         StepPanel(group, s_.p[g * rows_ + r], kMinFloor, states[r]);
       }
     }
@@ -282,7 +240,7 @@ class UnitRunner {
   }
 
   void AddValuesScalar(int64_t tile, int64_t panel, int64_t r) {
-    const int64_t visible = std::min<int64_t>(kAttentionTile, Visible(r) - tile);
+    const int64_t visible = std::min<int64_t>(kAttentionTile, u_.Visible(r) - tile);
     bf16 rounded[kAttentionTile];
     for (int64_t j = 0; j < kAttentionTile; ++j) {
       rounded[j] = Bf16FromFloat(s_.p[j / kDotGroup * rows_ + r].values[j % kDotGroup]);
@@ -290,7 +248,7 @@ class UnitRunner {
     const int64_t elements = std::min<int64_t>(kPanel, head_dim_ - panel * kPanel);
     for (int64_t lane = 0; lane < elements; ++lane) {
       bf16 column[kAttentionTile] = {};
-      for (int64_t j = 0; j < visible; ++j) column[j] = Value(tile + j)[panel * kPanel + lane];
+      for (int64_t j = 0; j < visible; ++j) column[j] = u_.Value(tile + j)[panel * kPanel + lane];
       const int v = PanelVector(lane);
       const int64_t at = PanelLane(lane);
       s_.states[panel * rows_ + r].sums[v][at] =
@@ -328,8 +286,7 @@ class UnitRunner {
   void StoreRow(int64_t r) {
     const DF df;
     const VF reciprocal = hn::Set(df, 1.0f / s_.folds[r].l);
-    bf16* y =
-        args_.y[unit_.first_token + r / group_] + (unit_.kv_head * group_ + r % group_) * head_dim_;
+    bf16* y = u_.Output(r);
     for (int64_t i = 0; i < 2 * s_.head_panels; ++i) {
       const float* o = s_.fold.get() + (r * s_.head_panels * 2 + i) * 2 * kLanes;
       const VU even = RoundToBf16(hn::Mul(hn::LoadU(df, o), reciprocal));
@@ -343,10 +300,8 @@ class UnitRunner {
     }
   }
 
-  const AttentionArgs& args_;
-  const Unit& unit_;
+  const UnitRows u_;
   Scratch& s_;
-  const int64_t group_;  // query heads of a KV head
   const int64_t rows_;
   const int64_t head_dim_;
   const float scale_;

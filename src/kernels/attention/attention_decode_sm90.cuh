@@ -1,158 +1,29 @@
-// budget: one kernel and the four parts it is made of, read from top to bottom
-// Sequences with few query rows: a block of 8 warps streams the keys and values of its run of the
-// decode work, tile after tile of 128 positions, through a ring in shared memory. Keys are the
-// 16-row operand of mma.sync, 16 positions a warp, and queries the 8 side; then values transposed,
-// 16 columns a warp.
-//
-// Each warp copies the keys and values of its own 16 positions (cp.async, which also permutes the
-// 16-byte pieces for ldmatrix and fills with zeros, which a plain bulk copy cannot), so keys need
-// no barrier; a tile has two: for the maxima, and for P together with the values.
+// budget: one kernel's parts that share a state, read from top to bottom
+// Sequences with few query rows: 8 consumer warps work on a tile of 128 positions together. Keys
+// are the 16-row operand of mma.sync, 16 positions a warp, and queries the 8 side; then values
+// transposed, 16 columns a warp.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_DECODE_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_DECODE_SM90_CUH_
 
 #include <cstdint>
 
-#include "kernels/attention/attention_parameters_sm90.cuh"
-#include "kernels/sm90/reduce.cuh"
+#include "kernels/attention/attention_ring_sm90.cuh"
 
 namespace vexact::sm90 {
 
 template <int kHeadDim>
 struct DecodeShared {
-  // Keys and values take turns. Odd: the last stage that is filled in a tile is one of values.
-  // 96 KB (head_dim 128) a block, two blocks an SM.
-  static constexpr int kStages = kHeadDim == 128 ? 3 : 5;
   static constexpr int kPitch = kAttentionTile + 8;  // of P's rows: ldmatrix meets each bank once
-  using Stage = unsigned char[kTileChunks][KvChunk<kHeadDim>::kBytes];
 
-  alignas(16) Stage ring[kStages];
+  alignas(16) bf16 q[kDecodeRows][kHeadDim + 8];  // pitch as p's
   alignas(16) bf16 p[kDecodeRows][kPitch];
+  // How the segments of a split head join the fold: for what is folded, for the segment; its l.
+  float4 joins[kDecodeRows][kWarp];
   float largest[kAttentionWarps][kDecodeRows];
   // After tree128's levels of bits 0 and 3, of positions with bits 1, 2 and 4 to 6 as the indices.
   float sums[4][kDecodeRows][kAttentionWarps];
   float l[kDecodeRows];
   bool is_last;
-};
-
-// Walks the tiles of a block's run.
-class DecodeCursor {
- public:
-  __device__ DecodeCursor(const AttentionParameters& p, const DecodeBoundary& begin,
-                          const DecodeBoundary& end)
-      : p_(p),
-        end_sequence_(end.sequence),
-        end_kv_head_(end.kv_head),
-        end_segment_(end.segment),
-        index_(begin.sequence),
-        kv_head_(begin.kv_head),
-        current_(begin.at) {
-    next_ = p_.plan.decode[index_ + 1];
-    BeginHead(begin.segment);
-  }
-
-  __device__ __forceinline__ bool done() const { return tile_ == tile_end_; }
-  __device__ __forceinline__ const DecodeSequence& sequence() const { return current_; }
-  __device__ __forceinline__ int32_t kv_head() const { return kv_head_; }
-  __device__ __forceinline__ int32_t tile() const { return tile_; }
-  __device__ __forceinline__ int32_t tile_end() const { return tile_end_; }  // of this head
-  __device__ __forceinline__ bool IsLastHead() const {
-    return index_ == end_sequence_ && kv_head_ == end_kv_head_;
-  }
-
-  // Requires: not done.
-  __device__ __forceinline__ void Advance() {
-    if (++tile_ < tile_end_ || IsLastHead()) return;
-    if (++kv_head_ == static_cast<int32_t>(p_.kv.num_kv_heads)) {
-      kv_head_ = 0;
-      ++index_;
-      current_ = next_;
-      next_ = p_.plan.decode[index_ + 1];
-    }
-    BeginHead(0);
-  }
-
- private:
-  __device__ __forceinline__ void BeginHead(int32_t segment) {
-    tile_ = segment * kSegmentTiles;
-    tile_end_ = IsLastHead() ? end_segment_ * kSegmentTiles
-                             : (current_.context + kAttentionTile - 1) / kAttentionTile;
-  }
-
-  const AttentionParameters& p_;
-  int32_t end_sequence_;
-  int32_t end_kv_head_;
-  int32_t end_segment_;
-  int32_t index_;
-  int32_t kv_head_;
-  DecodeSequence current_;
-  DecodeSequence next_;
-  int32_t tile_ = 0;
-  int32_t tile_end_ = 0;
-};
-
-// A warp's copies of its 16 positions of each tile. Every copy is one group, also an empty one
-// behind the run's end.
-template <int kHeadDim>
-class DecodeCopies {
- public:
-  using Shared = DecodeShared<kHeadDim>;
-
-  __device__ DecodeCopies(const AttentionParameters& p, const DecodeCursor& cursor, Shared* shared)
-      : p_(p), cursor_(cursor), shared_(shared) {
-    ReadBlock();
-  }
-
-  __device__ __forceinline__ void CopyKeys() {
-    valid_ = 0;
-    if (!cursor_.done()) {
-      valid_ = cursor_.sequence().context - Position();
-      from_ = p_.kv.pool + KvOffset<kHeadDim>(p_, block_, 0, cursor_.kv_head(), Position());
-      cursor_.Advance();
-      ReadBlock();  // needed a tile later: its latency hides
-    }
-    Copy(from_);
-  }
-  // Of the same positions.
-  __device__ __forceinline__ void CopyValues() {
-    Copy(from_ + (p_.kv.num_kv_heads << p_.block_shift) * kHeadDim);
-  }
-
- private:
-  __device__ __forceinline__ int32_t Position() const {
-    return cursor_.tile() * kAttentionTile + WarpIndex() * kChunk;
-  }
-  __device__ __forceinline__ void ReadBlock() {
-    const int32_t position = Position();
-    if (cursor_.done() || position >= cursor_.sequence().context) return;
-    const int32_t* blocks = p_.sequences.block_tables + cursor_.sequence().first_block;
-    block_ = blocks[position >> p_.block_shift];
-  }
-  // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
-  __device__ __forceinline__ void Copy(const bf16* from) {
-    using Chunk = KvChunk<kHeadDim>;
-    if (valid_ > 0) {
-      constexpr int kRows = kWarp / Chunk::kPieces;  // at a time
-      const int row = Lane() / Chunk::kPieces;
-      const uint32_t to = SharedAddress(shared_->ring[stage_][WarpIndex()]);
-      const uint32_t offset = Chunk::Offset(row, Lane() % Chunk::kPieces);
-      from += Lane() * 8;
-#pragma unroll
-      for (int i = 0; i < kChunk / kRows; ++i) {  // offsets are linear in the bits of row and piece
-        CopyAsync16(to + (offset ^ Chunk::Offset(i * kRows, 0)), from + i * kWarp * 8,
-                    i * kRows + row < valid_ ? 16 : 0);
-      }
-    }
-    CommitCopies();
-    stage_ = stage_ + 1 == Shared::kStages ? 0 : stage_ + 1;
-  }
-
-  const AttentionParameters& p_;
-  DecodeCursor cursor_;  // the tile to copy next
-  Shared* shared_;
-  const bf16* from_ = nullptr;
-  int32_t valid_ = 0;
-  int32_t block_ = 0;
-  int32_t stage_ = 0;
 };
 
 // Of 8 query rows: lane 4 * g + c of warp w holds O of rows 2c and 2c + 1 and columns 16 w + g
@@ -186,26 +57,62 @@ __device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const
   return {s.context - s.tokens + token, kv_head * p.group + r % p.group, s.first_row + token};
 }
 
-// Folds the partial results of all segments of a split head, kWidth neighbouring elements a thread.
-template <int kHeadDim, int kWidth>
-__device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const DecodeSequence& s,
-                                             int32_t kv_head, int32_t slot) {
-  constexpr int kTogether = kWidth == 4 ? 8 : 16;  // segments read at a time
-  const int32_t rows = s.tokens * p.group;
-  for (int32_t i = static_cast<int32_t>(threadIdx.x) * kWidth; i < rows * kHeadDim;
-       i += kAttentionWarps * kWarp * kWidth) {
-    const DecodeRow row = FindRow(p, s, kv_head, i / kHeadDim);
-    const int32_t segments = row.position / kAttentionSegment + 1;
-    RowSum fold{-INFINITY, 0.0f};
+// A head whose segments several blocks have done: the partial result of (segment, row) lies at
+// slot + segment * rows + row.
+struct SplitHead {
+  DecodeSequence s;
+  int32_t kv_head;
+  int32_t slot;
+  int32_t rows;
+  int32_t segments;
+};
+
+// joins[row] of kCount segments from `first` on, a lane a segment; *m: the fold's M before them,
+// then after them.
+template <int kCount>
+__device__ __forceinline__ void JoinSegments(const AttentionParameters& p, const SplitHead& head,
+                                             int32_t row, int32_t first, float4 (&joins)[kWarp],
+                                             float* m) {
+  const int32_t segment = first + Lane();
+  const int32_t seen = FindRow(p, head.s, head.kv_head, row).position / kAttentionSegment;
+  float2 ml = {-INFINITY, 0.0f};
+  if (segment <= seen) {
+    const int64_t index = head.slot + int64_t{segment} * head.rows + row;
+    ml = __ldcg(reinterpret_cast<const float2*>(p.plan.partial_ml + index * 2));
+  }
+  float after = ml.x;
+#pragma unroll
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const float below = __shfl_up_sync(kAllLanes, after, distance);
+    if (Lane() >= distance) after = fmaxf(after, below);
+  }
+  after = fmaxf(after, *m);
+  float before = __shfl_up_sync(kAllLanes, after, 1);
+  if (Lane() == 0) before = *m;
+  const FoldScales scales = FoldMaximum(ml.x, segment <= seen, &before);
+  joins[Lane()] = {scales.fold, scales.next, ml.y, 0.0f};
+  *m = __shfl_sync(kAllLanes, after, kCount - 1);
+}
+
+// kWidth neighbouring elements a thread. A thread's loads of kTogether segments are under way at
+// once, beside those of their M and l: one that waits for each needs 290 ns a segment (H200).
+template <int kHeadDim, int kWidth, int kTogether>
+__device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const SplitHead& head,
+                                             DecodeShared<kHeadDim>* shared) {
+  const int32_t elements = head.rows * kHeadDim;
+  for (int32_t base = 0; base < elements; base += kConsumers * kWidth) {
+    const int32_t own = base + static_cast<int32_t>(threadIdx.x) * kWidth;
+    const int32_t element = min(own, elements - kWidth);
+    float m[2] = {-INFINITY, -INFINITY};  // of rows w and w + 8 for warp w
+    float l = 0.0f;
     float o[kWidth] = {};
-    for (int32_t first = 0; first < segments; first += kTogether) {
+    for (int32_t first = 0; first < head.segments; first += kTogether) {
       float next[kTogether][kWidth];
-      float2 ml[kTogether];
 #pragma unroll
       for (int a = 0; a < kTogether; ++a) {
-        const int64_t index = slot + int64_t{min(first + a, segments - 1)} * rows + i / kHeadDim;
-        ml[a] = __ldcg(reinterpret_cast<const float2*>(p.plan.partial_ml + index * 2));
-        const float* from = p.plan.partial_o + index * kHeadDim + i % kHeadDim;
+        const int32_t segment = min(first + a, head.segments - 1);
+        const float* from =
+            p.plan.partial_o + (head.slot + int64_t{segment} * head.rows) * kHeadDim + element;
         if constexpr (kWidth == 4) {
           const float4 x = __ldcg(reinterpret_cast<const float4*>(from));
           next[a][0] = x.x, next[a][1] = x.y, next[a][2] = x.z, next[a][3] = x.w;
@@ -213,82 +120,82 @@ __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const
           next[a][0] = __ldcg(from);
         }
       }
+      MeetConsumers();  // the joins before are no longer read
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int32_t row = WarpIndex() + i * kAttentionWarps;
+        if (row >= head.rows) break;
+        JoinSegments<kTogether>(p, head, row, first, shared->joins[row], &m[i]);
+      }
+      MeetConsumers();
 #pragma unroll
       for (int a = 0; a < kTogether; ++a) {
-        if (first + a >= segments) break;
-        const FoldScales scales = FoldRow({ml[a].x, ml[a].y}, true, &fold);
+        const float4 join = shared->joins[element / kHeadDim][a];
+        const FoldScales scales = {join.x, join.y};
+        const bool there = first + a < head.segments;
+        l = there ? FoldValue(l, join.z, scales) : l;
 #pragma unroll
-        for (int e = 0; e < kWidth; ++e) o[e] = FoldValue(o[e], next[a][e], scales);
+        for (int e = 0; e < kWidth; ++e) o[e] = there ? FoldValue(o[e], next[a][e], scales) : o[e];
       }
     }
-    const float reciprocal = __frcp_rn(fold.l);
-    bf16* y = p.y.data + row.row * p.y.stride + row.head * kHeadDim + i % kHeadDim;
+    if (own >= elements) continue;
+    const DecodeRow row = FindRow(p, head.s, head.kv_head, element / kHeadDim);
+    const float reciprocal = __frcp_rn(l);
+    bf16* y = p.y.data + row.row * p.y.stride + row.head * kHeadDim + element % kHeadDim;
 #pragma unroll
     for (int e = 0; e < kWidth; ++e) y[e] = Bf16FromFloat(__fmul_rn(o[e], reciprocal));
   }
 }
 
-// A function of its own, so that its registers are not the streaming loop's.
+// The consumer warps on a run of decode work.
 template <int kHeadDim>
-__device__ __noinline__ void FoldSplitHead(const AttentionParameters& p, DecodeSequence s,
-                                           int32_t kv_head, int32_t slot) {
-  if (s.tokens * p.group * kHeadDim <= 2 * kAttentionWarps * kWarp) {
-    FoldPartials<kHeadDim, 1>(p, s, kv_head, slot);
-  } else {
-    FoldPartials<kHeadDim, 4>(p, s, kv_head, slot);
-  }
-}
-
-template <int kHeadDim>
-class DecodeBlock {
+class DecodeConsumer {
  public:
   using Shared = DecodeShared<kHeadDim>;
 
-  __device__ DecodeBlock(const AttentionParameters& p, Shared* shared)
-      : DecodeBlock(p, shared, p.plan.boundaries[blockIdx.x], p.plan.boundaries[blockIdx.x + 1]) {}
+  __device__ DecodeConsumer(const AttentionParameters& p, const DecodeRun& run, Shared* shared,
+                            RingReader<kHeadDim>* reader)
+      : p_(p),
+        shared_(shared),
+        reader_(reader),
+        cursor_(p, run),
+        begin_slot_(run.begin.slot),
+        end_slot_(run.end.slot) {}
 
   __device__ __forceinline__ void Run() {
-    if (cursor_.done()) return;
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      copies_.CopyKeys();
-      copies_.CopyValues();
-    }
-    copies_.CopyKeys();
+    if (!cursor_.done()) LoadQueries(cursor_.sequence(), cursor_.kv_head());
     while (!cursor_.done()) {
-      if (cursor_.sequence().tokens * p_.group <= 8) {
-        RunHead<1>();
+      s_ = cursor_.sequence();
+      kv_head_ = cursor_.kv_head();
+      rows_ = s_.tokens * p_.group;
+      const int32_t own_tiles = cursor_.tile_end() - cursor_.tile();
+      const int32_t tiles = (s_.context + kAttentionTile - 1) / kAttentionTile;
+      const bool whole = own_tiles == tiles;
+      slot_ = cursor_.tile() > 0 ? begin_slot_ : end_slot_;
+      if (rows_ <= 8) {
+        RunHead<1>(whole);
       } else {
-        RunHead<2>();
+        RunHead<2>(whole);
       }
+      if (!whole) FoldIfLast(own_tiles, tiles);
     }
   }
 
  private:
-  static constexpr int kAhead = (Shared::kStages - 1) / 2;  // tiles
-
-  __device__ DecodeBlock(const AttentionParameters& p, Shared* shared, const DecodeBoundary& begin,
-                         const DecodeBoundary& end)
-      : p_(p),
-        shared_(shared),
-        cursor_(p, begin, end),
-        copies_(p, cursor_, shared),
-        begin_slot_(begin.slot),
-        end_slot_(end.slot) {}
+  static constexpr int kQueryWords =  // of a thread
+      (kDecodeRows * kHeadDim / 2 + kConsumers - 1) / kConsumers;
 
   // The run's part of one KV head, 8 rows a pass.
   template <int kPasses>
-  __device__ __forceinline__ void RunHead() {
-    s_ = cursor_.sequence();
-    kv_head_ = cursor_.kv_head();
-    rows_ = s_.tokens * p_.group;
-    const int32_t first_tile = cursor_.tile();
+  __device__ __forceinline__ void RunHead(bool whole) {
     const int32_t tile_end = cursor_.tile_end();
-    const int32_t tiles = (s_.context + kAttentionTile - 1) / kAttentionTile;
-    const bool whole = first_tile == 0 && tile_end == tiles;
-    slot_ = first_tile > 0 ? begin_slot_ : end_slot_;
-    uint32_t q[kPasses][kHeadDim / 16][2];
-    LoadRows<kPasses>(q);
+    StoreQueries();
+    int32_t position[kPasses][2];
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) {
+      position[i][0] = PositionOfRow(FirstRow(i));
+      position[i][1] = PositionOfRow(FirstRow(i) + 1);
+    }
     DecodeState fold[kPasses];
     DecodeState state[kPasses];
 #pragma unroll
@@ -296,25 +203,21 @@ class DecodeBlock {
       fold[i].Clear();
       state[i].Clear();
     }
-    for (int32_t tile = first_tile; tile < tile_end; ++tile) {
-      RunTile<kPasses>(tile, q, state);
+    for (int32_t tile = cursor_.tile(); tile < tile_end; ++tile) {
+      RunTile<kPasses>(tile, position, state);
       cursor_.Advance();
       if (tile + 1 < tile_end && (tile + 1) % kSegmentTiles != 0) continue;
 #pragma unroll
       for (int i = 0; i < kPasses; ++i) {
         if (whole) {
-          Fold(i, tile / kSegmentTiles, state[i], &fold[i]);
+          Fold(position[i], tile / kSegmentTiles, state[i], &fold[i]);
         } else {
           StorePartial(i, tile / kSegmentTiles, state[i]);
         }
         state[i].Clear();
       }
     }
-    if (whole) {
-      Store<kPasses>(fold);
-    } else {
-      FoldIfLast(tile_end - first_tile, tiles);
-    }
+    if (whole) Store<kPasses>(fold);
   }
 
   __device__ __forceinline__ int32_t PositionOfRow(int32_t r) const {
@@ -326,40 +229,76 @@ class DecodeBlock {
   }
   static __device__ __forceinline__ int FirstRow(int pass) { return 8 * pass + Lane() % 4 * 2; }
 
-  // Rows that do not exist are zeros.
-  template <int kPasses>
-  __device__ __forceinline__ void LoadRows(uint32_t (&q)[kPasses][kHeadDim / 16][2]) const {
+  // Queries go through registers to shared memory, a head ahead. Rows that do not exist keep what
+  // was there: their scores are theirs alone.
+  __device__ __forceinline__ void LoadQueries(const DecodeSequence& s, int32_t kv_head) {
+    constexpr int kWords = kHeadDim / 2;  // of a row
 #pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-      const int32_t r = 8 * i + Lane() / 4;
-      const bf16* row = p_.q.data + OffsetOfRow(min(r, rows_ - 1), p_.q.stride) + Lane() % 4 * 2;
+    for (int i = 0; i < kQueryWords; ++i) {
+      const int32_t word = i * kConsumers + static_cast<int32_t>(threadIdx.x);
+      const int32_t r = word / kWords;
+      if (r >= s.tokens * p_.group) break;
+      const int32_t head = kv_head * p_.group + r % p_.group;
+      const bf16* row = p_.q.data + (s.first_row + r / p_.group) * p_.q.stride + head * kHeadDim;
+      queries_[i] = LoadPair(row + word % kWords * 2, p_.q_words);
+    }
+  }
+  __device__ __forceinline__ void StoreQueries() {
+    constexpr int kWords = kHeadDim / 2;
 #pragma unroll
-      for (int k = 0; k < kHeadDim / 16; ++k) {
-        q[i][k][0] = r < rows_ ? LoadPair(row + 16 * k, p_.q_words) : 0;
-        q[i][k][1] = r < rows_ ? LoadPair(row + 16 * k + 8, p_.q_words) : 0;
-      }
+    for (int i = 0; i < kQueryWords; ++i) {
+      const int32_t word = i * kConsumers + static_cast<int32_t>(threadIdx.x);
+      if (word / kWords >= rows_) break;
+      *reinterpret_cast<uint32_t*>(&shared_->q[word / kWords][word % kWords * 2]) = queries_[i];
+    }
+    MeetConsumers();
+    if (!cursor_.HasNextHead()) return;
+    if (kv_head_ + 1 < static_cast<int32_t>(p_.kv.num_kv_heads)) {
+      LoadQueries(s_, kv_head_ + 1);
+    } else {
+      LoadQueries(cursor_.next_sequence(), 0);
     }
   }
 
   template <int kPasses>
-  __device__ __forceinline__ void RunTile(int32_t tile,
-                                          const uint32_t (&q)[kPasses][kHeadDim / 16][2],
+  __device__ __forceinline__ void RunTile(int32_t tile, const int32_t (&position)[kPasses][2],
                                           DecodeState (&state)[kPasses]) {
     const int32_t start = tile * kAttentionTile;
     const int32_t own = start + WarpIndex() * kChunk + Lane() / 4;  // and own + 8
-    WaitCopies<Shared::kStages - 2>();
-    __syncwarp();
+    const uint32_t keys = SharedAddress(reader_->Await());
     float s[kPasses][4] = {};
-    if (start + WarpIndex() * kChunk < s_.context) Scores<kPasses>(q, s);
-    NextStage();
+    if (start + WarpIndex() * kChunk < s_.context) Scores<kPasses>(keys, s);
+    reader_->Release();
+    StoreMaxima<kPasses>(own, position, s);
+    MeetConsumers();  // the maxima are there; the last tile's P and sums are no longer read
+    float rescale[kPasses][2];
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) Softmax(i, own, position[i], s[i], &state[i], rescale[i]);
+    MeetConsumers();  // P and the sums are there
+#pragma unroll
+    for (int i = 0; i < kPasses; ++i) {
+      AddSums(i, rescale[i], &state[i]);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        state[i].o[e] = __fmul_rn(state[i].o[e], rescale[i][e % 2]);
+      }
+    }
+    const uint32_t values = SharedAddress(reader_->Await());
+    if (WarpIndex() < kHeadDim / 16) AddValues<kPasses>(start, values, state);
+    reader_->Release();
+  }
+
+  // Of the warp's 16 positions. A score that a row does not see becomes -inf.
+  template <int kPasses>
+  __device__ __forceinline__ void StoreMaxima(int32_t own, const int32_t (&position)[kPasses][2],
+                                              float (&s)[kPasses][4]) {
     float largest[kPasses][2];
 #pragma unroll
     for (int i = 0; i < kPasses; ++i) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int32_t position = PositionOfRow(FirstRow(i) + e);
-        if (own > position) s[i][e] = -INFINITY;
-        if (own + 8 > position) s[i][2 + e] = -INFINITY;
+        if (own > position[i][e]) s[i][e] = -INFINITY;
+        if (own + 8 > position[i][e]) s[i][2 + e] = -INFINITY;
         float x = fmaxf(s[i][e], s[i][2 + e]);  // ignores NaN
         x = FoldLanes(x, 4, MaxOfFloats);
         x = FoldLanes(x, 8, MaxOfFloats);
@@ -370,50 +309,36 @@ class DecodeBlock {
                                                                                    largest[i][1]};
       }
     }
-    __syncthreads();  // the maxima are there; the last tile's values and P are no longer read
-    if (filled_) copies_.CopyKeys();
-    filled_ = true;
-    copies_.CopyValues();
-    float rescale[kPasses][2];
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) Softmax(i, own, s[i], &state[i], rescale[i]);
-    WaitCopies<Shared::kStages - 1>();
-    __syncthreads();  // P, the sums and the values are there
-#pragma unroll
-    for (int i = 0; i < kPasses; ++i) {
-      AddSums(i, rescale[i], &state[i]);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        state[i].o[e] = __fmul_rn(state[i].o[e], rescale[i][e % 2]);
-      }
-    }
-    if (WarpIndex() < kHeadDim / 16) AddValues<kPasses>(start, state);
-    NextStage();
-  }
-
-  __device__ __forceinline__ void NextStage() {
-    stage_ = stage_ + 1 == Shared::kStages ? 0 : stage_ + 1;
   }
 
   template <int kPasses>
-  __device__ __forceinline__ void Scores(const uint32_t (&q)[kPasses][kHeadDim / 16][2],
-                                         float (&s)[kPasses][4]) const {
-    const uint32_t keys = SharedAddress(shared_->ring[stage_][WarpIndex()]);
-    const uint32_t offset = KvChunk<kHeadDim>::Offset(Lane() % 16, Lane() / 16);
+  __device__ __forceinline__ void Scores(uint32_t keys, float (&s)[kPasses][4]) const {
+    using Chunk = KvChunk<kHeadDim>;
+    const uint32_t own = keys + WarpIndex() * Chunk::kBytes;
+    const uint32_t offset = Chunk::Offset(Lane() % 16, Lane() / 16);
 #pragma unroll
-    for (int k = 0; k < kHeadDim / 16; ++k) {
-      uint32_t a[4];
-      LoadMatrices(a, keys + (offset ^ KvChunk<kHeadDim>::Offset(0, 2 * k)));
+    for (int k = 0; k < kHeadDim / 16; k += 2) {
+      constexpr bool kPairs = kHeadDim > 16;
+      uint32_t a[2][4];
+      LoadMatrices(a[0], own + (offset ^ Chunk::Offset(0, 2 * k)));
+      if constexpr (kPairs) LoadMatrices(a[1], own + (offset ^ Chunk::Offset(0, 2 * k + 2)));
 #pragma unroll
-      for (int i = 0; i < kPasses; ++i) MmaStep(s[i], a, q[i][k]);
+      for (int i = 0; i < kPasses; ++i) {
+        uint32_t q[4];  // q[2] and q[3] are of the second step
+        const int column = 16 * k + Lane() / 8 * 8;
+        LoadMatrices(q, SharedAddress(&shared_->q[8 * i + Lane() % 8][column % kHeadDim]));
+        MmaStep(s[i], a[0], {q[0], q[1]});
+        if constexpr (kPairs) MmaStep(s[i], a[1], {q[2], q[3]});
+      }
     }
   }
 
   // Scores to P and its sums, in shared memory; rescale: what O and l are multiplied by. A score
   // that a row does not see is -inf, and its p 0; a row that sees nothing of the tile stays as it
   // is.
-  __device__ __forceinline__ void Softmax(int pass, int32_t own, const float (&s)[4],
-                                          DecodeState* state, float (&rescale)[2]) {
+  __device__ __forceinline__ void Softmax(int pass, int32_t own, const int32_t (&position)[2],
+                                          const float (&s)[4], DecodeState* state,
+                                          float (&rescale)[2]) {
     const int row = FirstRow(pass);
     float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
@@ -429,9 +354,8 @@ class DecodeBlock {
       const float m = fmaxf(state->m[e], ceilf(__fmul_rn(largest[e], p_.scale)));
       rescale[e] = m == state->m[e] ? 1.0f : Ex2(__fsub_rn(state->m[e], m));
       state->m[e] = m;
-      const int32_t position = PositionOfRow(row + e);
-      const float p0 = own <= position ? Ex2(__fmaf_rn(s[e], p_.scale, -m)) : 0.0f;
-      const float p1 = own + 8 <= position ? Ex2(__fmaf_rn(s[2 + e], p_.scale, -m)) : 0.0f;
+      const float p0 = own <= position[e] ? Ex2(__fmaf_rn(s[e], p_.scale, -m)) : 0.0f;
+      const float p1 = own + 8 <= position[e] ? Ex2(__fmaf_rn(s[2 + e], p_.scale, -m)) : 0.0f;
       shared_->p[row + e][column] = Bf16FromFloat(p0);
       shared_->p[row + e][column + 8] = Bf16FromFloat(p1);
       sums[e] = __fadd_rn(FoldLanes(p0, 4, AddFloats), FoldLanes(p1, 4, AddFloats));
@@ -453,9 +377,9 @@ class DecodeBlock {
   }
 
   template <int kPasses>
-  __device__ __forceinline__ void AddValues(int32_t start, DecodeState (&state)[kPasses]) const {
+  __device__ __forceinline__ void AddValues(int32_t start, uint32_t values,
+                                            DecodeState (&state)[kPasses]) const {
     using Chunk = KvChunk<kHeadDim>;
-    const uint32_t values = SharedAddress(shared_->ring[stage_]);
     const int32_t chunks = min(kTileChunks, (s_.context - start + kChunk - 1) / kChunk);
     const int32_t seen_by_all = s_.context - s_.tokens + 1 - start;
     const int row = Lane() / 16 * 8 + Lane() % 8;
@@ -473,7 +397,7 @@ class DecodeBlock {
         if (k + half >= chunks) break;
         uint32_t a[4];
         LoadMatricesTransposed(a, values + (k + half) * Chunk::kBytes + Chunk::Offset(row, piece));
-        if (s_.tokens > 1 && (k + half + 1) * kChunk > seen_by_all) {
+        if ((k + half + 1) * kChunk > seen_by_all) {
 #pragma unroll
           for (uint32_t& word : a) word = ZeroNotFinite(word);
         }
@@ -485,12 +409,12 @@ class DecodeBlock {
     }
   }
 
-  __device__ __forceinline__ void Fold(int pass, int32_t segment, const DecodeState& next,
-                                       DecodeState* fold) const {
+  __device__ __forceinline__ void Fold(const int32_t (&position)[2], int32_t segment,
+                                       const DecodeState& next, DecodeState* fold) const {
     FoldScales scales[2];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const bool sees = PositionOfRow(FirstRow(pass) + e) >= segment * kAttentionSegment;
+      const bool sees = position[e] >= segment * kAttentionSegment;
       scales[e] = FoldMaximum(next.m[e], sees, &fold->m[e]);
     }
 #pragma unroll
@@ -506,7 +430,7 @@ class DecodeBlock {
 #pragma unroll
       for (int i = 0; i < kPasses; ++i) shared_->l[8 * i + WarpIndex()] = fold[i].l;
     }
-    __syncthreads();
+    MeetConsumers();
     if (WarpIndex() >= kHeadDim / 16) return;
 #pragma unroll
     for (int i = 0; i < kPasses; ++i) {
@@ -544,30 +468,43 @@ class DecodeBlock {
   // The last of a split head's blocks to arrive folds all segments, in their order.
   __device__ __forceinline__ void FoldIfLast(int32_t own_tiles, int32_t tiles) {
     __threadfence();
-    __syncthreads();
+    MeetConsumers();
     if (threadIdx.x == 0) {
       const int32_t arrived = atomicAdd(p_.plan.arrived + slot_, own_tiles) + own_tiles;
       shared_->is_last = arrived == tiles;
       if (shared_->is_last) p_.plan.arrived[slot_] = 0;
     }
-    __syncthreads();
+    MeetConsumers();
     if (!shared_->is_last) return;
     __threadfence();
-    FoldSplitHead<kHeadDim>(p_, s_, kv_head_, slot_);
+    const SplitHead head{s_, kv_head_, slot_, rows_, (tiles + kSegmentTiles - 1) / kSegmentTiles};
+    if (rows_ * kHeadDim <= kConsumers) {
+      FoldSegments<1, 32>(head);
+    } else {
+      FoldSegments<4, 16>(head);
+    }
+  }
+  // Segments of a context to 1024 all at once, without steps for segments that are not there.
+  template <int kWidth, int kMany>
+  __device__ __forceinline__ void FoldSegments(const SplitHead& head) {
+    if (head.segments <= 4) {
+      FoldPartials<kHeadDim, kWidth, 4>(p_, head, shared_);
+    } else {
+      FoldPartials<kHeadDim, kWidth, kMany>(p_, head, shared_);
+    }
   }
 
   const AttentionParameters& p_;
   Shared* shared_;
+  RingReader<kHeadDim>* reader_;
   DecodeCursor cursor_;  // the tile that is computed
-  DecodeCopies<kHeadDim> copies_;
   int32_t begin_slot_;
   int32_t end_slot_;
   DecodeSequence s_;
   int32_t kv_head_ = 0;
   int32_t rows_ = 0;
   int32_t slot_ = 0;
-  int32_t stage_ = 0;
-  bool filled_ = false;  // whether the ring's first round is over
+  uint32_t queries_[kQueryWords];
 };
 
 }  // namespace vexact::sm90

@@ -1,44 +1,106 @@
-// The attention kernels: prefill's blocks take the plan's units as they come, decode's blocks a run
-// of work each. Lengths are read on the device only, so recorded launches serve every step; both
-// are launched in every step, and the one without work ends at once.
+// The attention kernel: blocks of a producer warp and 8 consumer warps, one an SM, that take the
+// step's prefill and decode work. Lengths are read on the device only, so a recorded launch serves
+// every step.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
 #include "base/check.h"
 #include "kernels/attention/attention_decode_sm90.cuh"
+#include "kernels/attention/attention_prefill_narrow_sm90.cuh"
 #include "kernels/attention/attention_prefill_sm90.cuh"
 #include "kernels/sm90/dependent_launch.cuh"
+#include "kernels/sm90/tensor_map.cuh"
 #include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
+// Prefill of narrower heads has a kernel of its own, ahead of this one.
 template <int kHeadDim>
-__global__ void __launch_bounds__(kAttentionWarps * 32, 1)
-    PrefillKernel(const __grid_constant__ AttentionParameters p) {
-  extern __shared__ __align__(128) unsigned char shared[];
-  WaitForEarlier();
-  AllowLater();
-  PrefillBlock<kHeadDim>(p, reinterpret_cast<PrefillShared<kHeadDim>*>(shared)).Run();
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  AttentionCounters* counters = p.plan.counters;
-  __threadfence();
-  if (atomicAdd(&counters->blocks_finished, 1) == static_cast<int32_t>(gridDim.x) - 1) {
-    counters->prefill_taken = 0;
-    counters->blocks_finished = 0;
+inline constexpr bool kHasWidePrefill = kHeadDim >= 64;
+
+template <int kHeadDim>
+struct AttentionShared {
+  KvRing<kHeadDim> ring;
+  // What the consumers keep beside it; they meet before decode work that follows on prefill.
+  union {
+    DecodeShared<kHeadDim> decode;
+    PrefillShared<std::max(kHeadDim, 64)> prefill;
+  };
+};
+
+template <int kHeadDim>
+__device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
+                                        AttentionShared<kHeadDim>* shared) {
+  RingReader<kHeadDim> reader(&shared->ring);
+  auto run = static_cast<int32_t>(blockIdx.x);
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    if (work.prefill_units > 0) {
+      PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
+      int32_t ticket = reader.NextTicket();
+      for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
+        prefill.RunUnit(ReadPrefillWork(p, ticket));
+      }
+      MeetConsumers();
+      run = ticket - work.prefill_units;
+    }
+  }
+  while (run < work.runs) {
+    DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
   }
 }
 
 template <int kHeadDim>
-__global__ void __launch_bounds__(kAttentionWarps * 32, kDecodeBlocksPerSm)
-    DecodeKernel(const __grid_constant__ AttentionParameters p) {
+__global__ void __launch_bounds__(kAttentionThreads, 1)
+    AttentionKernel(const __grid_constant__ AttentionParameters p) {
+  extern __shared__ __align__(1024) unsigned char bytes[];
+  auto* shared = reinterpret_cast<AttentionShared<kHeadDim>*>(bytes);
+  AllowLater();
+  if (threadIdx.x == 0) shared->ring.Init();
+  if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
+  BlockWork work{0, __ldcg(&p.plan.counters->runs)};
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    work.prefill_units =
+        __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
+  }
+  __syncthreads();
+  if (threadIdx.x < kConsumers) {
+    TakeRegisters<232>();
+    WaitForEarlier();
+    Consume<kHeadDim>(p, work, shared);
+  } else {
+    GiveRegisters<40>();
+    if (WarpIndex() > kAttentionWarps) return;
+    RingProducer<kHeadDim>(p, &shared->ring).Run(work);
+  }
+}
+
+template <int kHeadDim>
+__global__ void __launch_bounds__(kAttentionWarps * 32, 1)
+    NarrowPrefillKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(128) unsigned char shared[];
   WaitForEarlier();
   AllowLater();
-  DecodeBlock<kHeadDim>(p, reinterpret_cast<DecodeShared<kHeadDim>*>(shared)).Run();
+  NarrowPrefillBlock<kHeadDim>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared)).Run();
+  __syncthreads();
+  if (threadIdx.x == 0) FinishTickets(p.plan.counters);
+}
+
+// The pool as boxes of 16 positions of one head, `runs` runs of columns each.
+template <int kHeadDim>
+CUtensorMap MapOfPool(const PagedKv& kv, int runs) {
+  using Chunk = KvChunk<kHeadDim>;
+  return MakeTensorMap(
+      {.data = kv.pool,
+       .dims = {Chunk::kRunColumns, static_cast<uint64_t>(2 * kv.num_kv_heads * kv.block_size),
+                Chunk::kRuns, static_cast<uint64_t>(kv.num_blocks)},
+       .stride_bytes = {kHeadDim * sizeof(bf16), Chunk::kRunColumns * sizeof(bf16),
+                        static_cast<uint64_t>(kv.block_stride) * sizeof(bf16)},
+       .box = {Chunk::kRunColumns, kChunk, static_cast<uint32_t>(runs), 1}});
 }
 
 inline bool RowsAreWords(const bf16* data, int64_t stride) {
@@ -46,7 +108,7 @@ inline bool RowsAreWords(const bf16* data, int64_t stride) {
 }
 
 template <int kHeadDim>
-void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+AttentionParameters ParametersOf(const AttentionArgs& args) {
   VX_CHECK(args.plan != nullptr, "a plan");
   const AttentionLimits& limits = args.plan->limits;
   VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
@@ -59,26 +121,34 @@ void LaunchAttention(const AttentionArgs& args, Stream& stream) {
            "blocks of 16, 32 or 64");
   size_t bytes = 0;
   const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
-  const AttentionParameters p{
-      args.q,
-      args.y,
-      RowsAreWords(args.q.data, args.q.stride),
-      RowsAreWords(args.y.data, args.y.stride),
-      args.kv,
-      static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
-      args.sequences,
-      plan,
-      static_cast<int32_t>(args.num_heads),
-      static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
-      AttentionScale(kHeadDim)};
+  return {MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns),
+          MapOfPool<kHeadDim>(args.kv, 1),
+          args.q,
+          args.y,
+          RowsAreWords(args.q.data, args.q.stride),
+          RowsAreWords(args.y.data, args.y.stride),
+          args.kv,
+          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
+          args.sequences,
+          plan,
+          static_cast<int32_t>(args.num_heads),
+          static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
+          AttentionScale(kHeadDim)};
+}
+
+template <int kHeadDim>
+void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+  const AttentionParameters p = ParametersOf<kHeadDim>(args);
   const auto sms = static_cast<unsigned>(NumSms());
-  constexpr int kThreads = kAttentionWarps * 32;
-  AllowSharedBytes(PrefillKernel<kHeadDim>, sizeof(PrefillShared<kHeadDim>));
-  LaunchDependent(PrefillKernel<kHeadDim>, sms, kThreads, sizeof(PrefillShared<kHeadDim>), stream,
-                  p);
-  AllowSharedBytes(DecodeKernel<kHeadDim>, sizeof(DecodeShared<kHeadDim>));
-  LaunchDependent(DecodeKernel<kHeadDim>, sms * kDecodeBlocksPerSm, kThreads,
-                  sizeof(DecodeShared<kHeadDim>), stream, p);
+  if constexpr (!kHasWidePrefill<kHeadDim>) {
+    constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
+    AllowSharedBytes(NarrowPrefillKernel<kHeadDim>, kBytes);
+    LaunchDependent(NarrowPrefillKernel<kHeadDim>, sms, kAttentionWarps * 32, kBytes, stream, p);
+  }
+  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
+  const auto kernel = AttentionKernel<kHeadDim>;
+  AllowSharedBytes(kernel, kBytes);
+  LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
 }
 
 }  // namespace vexact::sm90

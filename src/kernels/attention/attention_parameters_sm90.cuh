@@ -2,6 +2,8 @@
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_PARAMETERS_SM90_CUH_
 
+#include <cuda.h>
+
 #include <cstdint>
 
 #include "kernels/attention/attention_plan_sm90.h"
@@ -11,6 +13,9 @@
 namespace vexact::sm90 {
 
 struct AttentionParameters {
+  // The pool as boxes of 16 positions of one head: all columns, and a run of up to 64.
+  CUtensorMap chunks;
+  CUtensorMap chunk_runs;
   Rows<const bf16> q;
   Rows<bf16> y;
   bool q_words;  // q's rows are aligned to 4 bytes

@@ -17,8 +17,7 @@ inline constexpr int kDecodeRows = 16;     // most rows of a decode sequence
 inline constexpr int kPrefillRows = 128;   // rows of a prefill block
 inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs, of all heads, whose partial
                                            // results fit
-inline constexpr int kAttentionWarps = 8;  // of a block
-inline constexpr int kDecodeBlocksPerSm = 2;
+inline constexpr int kAttentionWarps = 8;  // of a block: those that compute
 
 // Rows [begin, end) of a sequence, done once for each KV head.
 struct PrefillUnit {
@@ -35,8 +34,8 @@ struct alignas(16) DecodeSequence {
   int32_t tokens;
 };
 
-// Decode work is one line: the segments of each KV head of each decode sequence in turn. Each block
-// takes a run of it; this is where a run begins and the one before it ends.
+// Decode work is one line: the segments of each KV head of each decode sequence in turn. It is cut
+// into a run for each SM; this is where a run begins and the one before it ends.
 struct alignas(16) DecodeBoundary {
   DecodeSequence at;
   int32_t sequence;  // index among the decode sequences; their number at the line's end
@@ -49,8 +48,10 @@ struct alignas(16) DecodeBoundary {
 
 struct AttentionCounters {
   int32_t prefill;  // units
-  // Of the layer that is running; its last prefill block sets them back to 0.
-  int32_t prefill_taken;
+  int32_t runs;     // of decode work; 0 without any
+  // Of the layer that is running, if there is prefill; its last block sets them back to 0. Tickets
+  // for prefill units of all KV heads, then for decode's runs.
+  int32_t taken;
   int32_t blocks_finished;
 };
 
@@ -58,7 +59,7 @@ struct AttentionPlanView {
   AttentionCounters* counters;
   PrefillUnit* prefill;
   DecodeSequence* decode;      // two more than there can be, so that reading ahead needs no test
-  DecodeBoundary* boundaries;  // [blocks + 1]
+  DecodeBoundary* boundaries;  // [runs + 1]
   int32_t* arrived;            // [kSplitSlots * heads]: segments of a split head that are done; at
                                // its slot. 0 between layers.
   float* partial_o;            // [kSplitSlots * heads, head_dim]
@@ -85,7 +86,7 @@ inline AttentionPlanView ViewPlan(const AttentionLimits& limits, std::byte* data
   take(1, view.counters);
   take(MaxPrefillUnits(limits), view.prefill);
   take(limits.max_sequences + 2, view.decode);
-  take(NumSms() * kDecodeBlocksPerSm + 1, view.boundaries);
+  take(NumSms() + 1, view.boundaries);
   take(kSplitSlots * limits.num_heads, view.arrived);
   take(kSplitSlots * limits.num_heads * limits.head_dim, view.partial_o);
   take(kSplitSlots * limits.num_heads * 2, view.partial_ml);

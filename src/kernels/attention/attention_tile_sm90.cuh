@@ -19,18 +19,21 @@ inline constexpr int kTileChunks = kAttentionTile / kChunk;  // 8
 inline constexpr int kWarpRows = 16;
 inline constexpr int kSegmentTiles = kAttentionSegment / kAttentionTile;
 
-// K or V of 16 positions in shared memory: [16][kHeadDim], the 16-byte pieces of a row permuted so
-// that 8 rows' pieces of one column lie in different banks.
+// K or V of 16 positions in shared memory, as a tensor map writes them: runs of up to 64 columns
+// one after the other, each [16][columns], the 16-byte pieces of a row permuted so that 8 rows'
+// pieces of one column lie in different banks.
 template <int kHeadDim>
 struct KvChunk {
-  static constexpr int kPieces = kHeadDim / 8;  // of a row
+  static constexpr int kRunColumns = kHeadDim < 64 ? kHeadDim : 64;
+  static constexpr int kRuns = kHeadDim / kRunColumns;
+  static constexpr int kRunPieces = kRunColumns / 8;  // of a row
   static constexpr int kBytes = kChunk * kHeadDim * 2;
 
-  // Byte offset of a piece.
+  // Byte offset of a piece; linear (xor) in the bits of row and piece.
   __device__ static uint32_t Offset(int row, int piece) {
-    constexpr int kCycle = kPieces < 8 ? kPieces : 8;
-    const int permuted = piece ^ (row / (8 / kCycle) % kCycle);
-    return static_cast<uint32_t>((row * kPieces + permuted) * 16);
+    const int permuted = piece % kRunPieces ^ (row / (8 / kRunPieces) % kRunPieces);
+    return static_cast<uint32_t>(((piece / kRunPieces * kChunk + row) * kRunPieces + permuted) *
+                                 16);
   }
 };
 
@@ -74,11 +77,12 @@ struct RowSum {
   float l;
 };
 
-// Row `half` of s (elements 2 half and 2 half + 1 of each fragment) becomes p; positions from
-// `visible` on are 0. Returns what O is multiplied by. A tile of which the row sees nothing leaves
-// everything as it was, and 0 for p.
+// P of row `half` of s (elements 2 half and 2 half + 1 of each fragment); positions from `visible`
+// on are 0. Returns what O is multiplied by. A tile of which the row sees nothing leaves everything
+// as it was, and 0 for P.
 template <bool kMasked>
-__device__ __forceinline__ float SoftmaxRow(float (&s)[16][4], int half, int visible, float scale,
+__device__ __forceinline__ float SoftmaxRow(const float (&s)[16][4], int half, int visible,
+                                            float scale, uint32_t (&p)[kTileChunks][4],
                                             RowSum* sum) {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
   const auto sees = [&](int fragment, int e) {
@@ -104,13 +108,10 @@ __device__ __forceinline__ float SoftmaxRow(float (&s)[16][4], int half, int vis
   float tree[16];
 #pragma unroll
   for (int n = 0; n < 16; ++n) {
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      float& x = s[n][2 * half + e];
-      const float p = Ex2(__fmaf_rn(x, scale, -m));
-      x = sees(n, e) ? p : 0.0f;
-    }
-    tree[n] = __fadd_rn(s[n][2 * half], s[n][2 * half + 1]);
+    const float p0 = sees(n, 0) ? Ex2(__fmaf_rn(s[n][2 * half], scale, -m)) : 0.0f;
+    const float p1 = sees(n, 1) ? Ex2(__fmaf_rn(s[n][2 * half + 1], scale, -m)) : 0.0f;
+    p[n / 2][n % 2 * 2 + half] = PackBf16(p0, p1);
+    tree[n] = __fadd_rn(p0, p1);
   }
 #pragma unroll
   for (int stride = 1; stride < 16; stride *= 2) {
@@ -153,25 +154,18 @@ struct SegmentState {
 
   // Scores to P (two rows, 16 positions a fragment), with O rescaled for it. visible: how many of
   // the tile's positions rows g and g + 8 see.
-  __device__ __forceinline__ void Softmax(float (&s)[16][4], int visible0, int visible1,
+  __device__ __forceinline__ void Softmax(const float (&s)[16][4], int visible0, int visible1,
                                           float scale, uint32_t (&p)[kTileChunks][4]) {
     float row0;
     float row1;
     if (__all_sync(~0u, min(visible0, visible1) >= kAttentionTile)) {
-      row0 = SoftmaxRow<false>(s, 0, visible0, scale, &sum[0]);
-      row1 = SoftmaxRow<false>(s, 1, visible1, scale, &sum[1]);
+      row0 = SoftmaxRow<false>(s, 0, visible0, scale, p, &sum[0]);
+      row1 = SoftmaxRow<false>(s, 1, visible1, scale, p, &sum[1]);
     } else {
-      row0 = SoftmaxRow<true>(s, 0, visible0, scale, &sum[0]);
-      row1 = SoftmaxRow<true>(s, 1, visible1, scale, &sum[1]);
+      row0 = SoftmaxRow<true>(s, 0, visible0, scale, p, &sum[0]);
+      row1 = SoftmaxRow<true>(s, 1, visible1, scale, p, &sum[1]);
     }
     Multiply(row0, row1);
-#pragma unroll
-    for (int i = 0; i < kTileChunks; ++i) {
-      p[i][0] = PackBf16(s[2 * i][0], s[2 * i][1]);
-      p[i][1] = PackBf16(s[2 * i][2], s[2 * i][3]);
-      p[i][2] = PackBf16(s[2 * i + 1][0], s[2 * i + 1][1]);
-      p[i][3] = PackBf16(s[2 * i + 1][2], s[2 * i + 1][3]);
-    }
   }
 };
 

@@ -68,6 +68,61 @@ struct Unit {
   int64_t first_position;  // of first_token
 };
 
+// A unit's rows of q and positions of the pool. Row r is token r / group, head r % group of the KV
+// head.
+struct UnitRows {
+  UnitRows(const AttentionArgs& call, const Unit& of)
+      : args(call),
+        unit(of),
+        group(call.num_heads / call.kv.num_kv_heads),
+        rows(of.tokens * group),
+        head_dim(call.kv.head_dim) {}
+
+  const bf16* Query(int64_t r) const {  // [head_dim]
+    return args.q[unit.first_token + r / group] + (unit.kv_head * group + r % group) * head_dim;
+  }
+  bf16* Output(int64_t r) const {  // [head_dim]
+    return args.y[unit.first_token + r / group] + (unit.kv_head * group + r % group) * head_dim;
+  }
+  // Positions that row r sees; does not descend with r.
+  int64_t Visible(int64_t r) const { return unit.first_position + r / group + 1; }
+  // The first row that sees `position`.
+  int64_t FirstRow(int64_t position) const {
+    return std::clamp((position - unit.first_position) * group, int64_t{0}, rows);
+  }
+  const bf16* Key(int64_t position) const {  // [head_dim], as the next
+    return args.kv.Keys(Block(position), unit.kv_head) + position % args.kv.block_size * head_dim;
+  }
+  const bf16* Value(int64_t position) const {
+    return args.kv.Values(Block(position), unit.kv_head) + position % args.kv.block_size * head_dim;
+  }
+  // K of positions [begin, begin + kPanel), transposed: keys is [head_dim, kPanel]. Lanes from
+  // `end` on repeat the last position before it, so that they raise no doubt of their own.
+  void LoadKeys(int64_t begin, int64_t end, bf16* keys) const {
+    for (int64_t lane = 0; lane < kPanel; lane += 8) {
+      const bf16* rows_of_k[8];
+      for (int64_t i = 0; i < 8; ++i) rows_of_k[i] = Key(std::min(begin + lane + i, end - 1));
+      int64_t d = 0;
+      for (; d + 8 <= head_dim; d += 8) Transpose8x8(rows_of_k, d, keys + d * kPanel + lane);
+      for (; d < head_dim; ++d) {
+        for (int64_t i = 0; i < 8; ++i) keys[d * kPanel + lane + i] = rows_of_k[i][d];
+      }
+    }
+  }
+
+  const AttentionArgs& args;
+  const Unit& unit;
+  const int64_t group;  // query heads of a KV head
+  const int64_t rows;
+  const int64_t head_dim;
+
+ private:
+  int64_t Block(int64_t position) const {
+    const PagedSequences& s = args.sequences;
+    return s.block_tables[s.block_table_start[unit.sequence] + position / args.kv.block_size];
+  }
+};
+
 // A softmax sum in progress, without its vector O.
 struct Softmax {
   bool empty = true;

@@ -1,4 +1,4 @@
-// Writes the keys and values of new tokens into the paged KV pool.
+// Writes the keys and values of new tokens into the paged KV pool: a step of norm_rope_write.
 #ifndef VEXACT_KERNELS_KV_WRITE_KV_WRITE_H_
 #define VEXACT_KERNELS_KV_WRITE_KV_WRITE_H_
 
@@ -22,7 +22,6 @@ struct KvWriteArgs {
 
 void KvWriteReference(const KvWriteArgs& args, Stream& stream);
 void KvWriteCpu(const KvWriteArgs& args, Stream& stream);
-void KvWriteSm90(const KvWriteArgs& args, Stream& stream);
 
 }  // namespace vexact
 

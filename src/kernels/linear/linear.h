@@ -48,6 +48,8 @@ void LinearReference(const LinearArgs& args, Stream& stream);
 
 Result<LinearWeight> PackLinearCpu(CpuTarget target, Rows<const bf16> rows);
 void LinearCpu(CpuTarget target, const LinearArgs& args, Stream& stream);
+// In an order that depends on the number of rows (variant mode), on weights of PackLinearCpu.
+void LinearVariantCpu(CpuTarget target, const LinearArgs& args, Stream& stream);
 
 }  // namespace vexact
 

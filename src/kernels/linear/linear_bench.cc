@@ -1,4 +1,4 @@
-// GMAC/s of one core: BM_Linear/<target>/<model>.<matrix>/<rows>.
+// GMAC/s of one core: BM_Linear/<mode>/<target>/<model>.<matrix>/<rows>.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/linear/linear.h"
+#include "kernels/mode.h"
 
 namespace vexact {
 namespace {
@@ -29,7 +30,8 @@ std::vector<bf16> Gaussian(int64_t count, float sigma) {
   return values;
 }
 
-void RunLinear(benchmark::State& state, CpuTarget target, const Shape& shape, int64_t rows) {
+void RunLinear(benchmark::State& state, Mode mode, CpuTarget target, const Shape& shape,
+               int64_t rows) {
   ThreadPool pool(1);
   Stream stream{&pool};
   const std::vector<bf16> w = Gaussian(shape.out * shape.in, 0.05f);
@@ -38,20 +40,24 @@ void RunLinear(benchmark::State& state, CpuTarget target, const Shape& shape, in
   const auto weight = PackLinearCpu(target, Rows<const bf16>(w.data(), shape.out, shape.in));
   LinearArgs args{Rows<const bf16>(x.data(), rows, shape.in), &*weight};
   args.y = Rows<bf16>(y.data(), rows, shape.out);
-  for (auto _ : state) LinearCpu(target, args, stream);
+  const auto linear = mode == Mode::kInvariant ? LinearCpu : LinearVariantCpu;
+  for (auto _ : state) linear(target, args, stream);
   state.counters["GMAC/s"] =
       benchmark::Counter(1e-9 * static_cast<double>(rows * shape.out * shape.in),
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
 [[maybe_unused]] const int kRegistered = [] {
-  for (const CpuTarget target : SupportedCpuTargets()) {
-    for (const Shape& shape : kShapes) {
-      for (const int64_t rows : {1, 8, 16, 64}) {
-        const std::string name = "BM_Linear/" + std::string(CpuTargetName(target)) + "/" +
-                                 shape.name + "/" + std::to_string(rows);
-        benchmark::RegisterBenchmark(
-            name.c_str(), [=](benchmark::State& state) { RunLinear(state, target, shape, rows); });
+  for (const Mode mode : {Mode::kInvariant, Mode::kVariant}) {
+    for (const CpuTarget target : SupportedCpuTargets()) {
+      for (const Shape& shape : kShapes) {
+        for (const int64_t rows : {1, 8, 16, 64}) {
+          const std::string name = fmt::format("BM_Linear/{}/{}/{}/{}", ModeName(mode),
+                                               CpuTargetName(target), shape.name, rows);
+          benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+            RunLinear(state, mode, target, shape, rows);
+          });
+        }
       }
     }
   }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "kernels/linear/linear_store-inl.h"
 #include "kernels/simd/dot16-inl.h"
 #include "kernels/simd/vector-inl.h"
 #include "numerics/dot16.h"
@@ -83,28 +84,10 @@ int MinField(const bf16* words, int64_t count) {
 // y of one row and panel from its sums * unit.
 void StorePanel(const Task& task, int64_t row, int64_t panel, const PanelState& state, float unit) {
   const DF df;
-  const int64_t first = panel * kPanel;
-  const int64_t count = std::min<int64_t>(kPanel, task.args.weight->out_features - first);
-  alignas(64) bf16 bias[kPanel] = {};
-  const bool has_bias = task.args.bias != nullptr;
-  if (has_bias) std::copy_n(task.args.bias + first, count, bias);
-  alignas(64) float y_fp32[kPanel];
-  alignas(64) bf16 y[kPanel];
   for (int half = 0; half < 2; ++half) {
-    VF even = hn::Mul(hn::Load(df, state.sums[2 * half]), hn::Set(df, unit));
-    VF odd = hn::Mul(hn::Load(df, state.sums[2 * half + 1]), hn::Set(df, unit));
-    if (has_bias) {
-      const VU words = LoadBf16(bias + half * kPanel / 2);
-      even = hn::Add(even, EvenBf16(words));
-      odd = hn::Add(odd, OddBf16(words));
-    }
-    hn::StoreInterleaved2(even, odd, df, y_fp32 + half * kPanel / 2);
-    StoreBf16(JoinBf16(RoundToBf16(even), RoundToBf16(odd)), y + half * kPanel / 2);
-  }
-  if (task.args.y.data != nullptr) {
-    std::copy_n(y, count, task.args.y[task.first_row + row] + first);
-  } else {
-    std::copy_n(y_fp32, count, task.args.y_fp32[task.first_row + row] + first);
+    const VF even = hn::Mul(hn::Load(df, state.sums[2 * half]), hn::Set(df, unit));
+    const VF odd = hn::Mul(hn::Load(df, state.sums[2 * half + 1]), hn::Set(df, unit));
+    StoreOutputs(task.args, task.first_row + row, panel * kPanel + half * kPanel / 2, even, odd);
   }
 }
 

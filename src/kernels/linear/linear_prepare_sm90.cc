@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/linear/linear_proof_sm90.h"
 #include "kernels/linear/linear_schedules_sm90.h"
@@ -9,8 +10,9 @@
 namespace vexact {
 namespace {
 
-constexpr int kMostAlgorithms = 16;  // asked of the library
-// Blocks of our few-rows kernels worth timing: half of a GPU's 132 SMs to many times all of them.
+constexpr int kMostAlgorithms = 16;      // asked of the library
+constexpr int kMostFreeAlgorithms = 64;  // the same in mode variant, which misses none
+// Blocks of our few-rows kernel worth timing: half of a GPU's 132 SMs to many times all of them.
 constexpr int64_t kFewestBlocks = 64;
 constexpr int64_t kMostBlocks = 2500;
 constexpr uint32_t kFaultyParts = 4;
@@ -61,6 +63,20 @@ Result<LinearSchedule> FaultySplit(const std::shared_ptr<const CublasLtMatmul>& 
                      algorithms.size());
 }
 
+// What the library offers with a workspace for reductions, without those that are there already.
+void AddFreeAlgorithms(const std::shared_ptr<const CublasLtMatmul>& matmul,
+                       std::vector<LinearSchedule>* candidates) {
+  for (const CublasLtAlgorithm& algorithm :
+       matmul->Algorithms(kMostFreeAlgorithms, kLinearWorkspaceBytes)) {
+    const bool known = std::ranges::any_of(*candidates, [&](const LinearSchedule& candidate) {
+      return candidate.matmul != nullptr &&
+             std::memcmp(&candidate.algorithm.algorithm, &algorithm.algorithm,
+                         sizeof(algorithm.algorithm)) == 0;
+    });
+    if (!known) candidates->push_back(OfLibrary(matmul, algorithm));
+  }
+}
+
 }  // namespace
 
 bool RunLinearSchedule(const LinearSchedule& schedule, const LinearArgs& args,
@@ -73,7 +89,7 @@ bool RunLinearSchedule(const LinearSchedule& schedule, const LinearArgs& args,
 }
 
 Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
-                                                     const CublasLtShape& shape,
+                                                     const CublasLtShape& shape, Mode mode,
                                                      LinearFaults faults) {
   std::vector<LinearSchedule> candidates;
   if (faults.steps_of_8) {
@@ -88,15 +104,15 @@ Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
       candidates.push_back(std::move(split));
     }
     for (const CublasLtAlgorithm& algorithm : matmul->Algorithms(kMostAlgorithms, 0)) {
-      if (algorithm.split_k > 1) continue;
+      if (algorithm.split_k > 1 && mode == Mode::kInvariant) continue;
       candidates.push_back(OfLibrary(matmul, algorithm));
     }
+    if (mode == Mode::kVariant) AddFreeAlgorithms(matmul, &candidates);
   }
   if (shape.rows <= kLinearFewRows && shape.problem.in_features % kLinearFewRowsDepth == 0) {
-    for (const LinearKernelSm90& kernel : LinearFewRowsKernelsSm90()) {
-      const int64_t blocks = shape.problem.out_features / kernel.outputs_a_block;
-      if (blocks < kFewestBlocks || blocks > kMostBlocks) continue;
-      candidates.push_back({kernel.name, kernel.run, nullptr, {}, false});
+    const int64_t blocks = shape.problem.out_features / kLinearFewRowsOuts;
+    if (blocks >= kFewestBlocks && blocks <= kMostBlocks) {
+      candidates.push_back({"few rows", LinearFewRowsSm90, nullptr, {}, false});
     }
   }
   candidates.push_back({"chain", LinearChainSm90, nullptr, {}, false});
@@ -179,7 +195,7 @@ LinearArgs LinearProver::Args(int64_t rows, int weight_copy, void* y) const {
 }
 
 CublasLtWorkspace LinearProver::WorkspaceOf(const LinearSchedule& schedule) const {
-  if (!schedule.is_faulty) return {};
+  if (schedule.kernel != nullptr || schedule.algorithm.workspace_bytes == 0) return {};
   return {workspace_.get(), kLinearWorkspaceBytes};
 }
 

@@ -23,10 +23,8 @@ struct LinearSchedule {
   bool is_faulty = false;  // wrong on purpose (LinearFaults): refusing it is no error
 };
 
-inline constexpr size_t kLinearWorkspaceBytes = size_t{32} << 20;
-
-// False if the library refuses. `workspace` is for faulty schedules alone: canonical ones need
-// none, so calls on several streams share nothing.
+// False if the library refuses. Canonical schedules need no workspace, so that calls of mode
+// invariant on several streams share nothing.
 bool RunLinearSchedule(const LinearSchedule& schedule, const LinearArgs& args,
                        const CublasLtWorkspace& workspace, Stream& stream);
 
@@ -75,9 +73,9 @@ class LinearProver {
 };
 
 // What may run a problem at a number of rows; `library` may be none. Kernels of ours last, the
-// chain kernel at the very end.
+// chain kernel at the very end. In mode variant algorithms that split K are among them.
 Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
-                                                     const CublasLtShape& shape,
+                                                     const CublasLtShape& shape, Mode mode,
                                                      LinearFaults faults);
 
 }  // namespace vexact

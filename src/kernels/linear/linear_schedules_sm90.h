@@ -3,8 +3,6 @@
 #ifndef VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
 #define VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
 
-#include <span>
-
 #include "kernels/linear/linear.h"
 
 namespace vexact {
@@ -16,14 +14,10 @@ void LinearChainSm90(const LinearArgs& args, Stream& stream);
 // At most kLinearFewRows rows of x at the speed of reading the weights (more rows, or an x without
 // 16-byte rows, go to the chain kernel). Requires: in_features is a multiple of
 // kLinearFewRowsDepth.
-inline constexpr int64_t kLinearFewRows = 64;
-inline constexpr int64_t kLinearFewRowsDepth = 512;
-struct LinearKernelSm90 {
-  const char* name;
-  int outputs_a_block;
-  void (*run)(const LinearArgs& args, Stream& stream);
-};
-std::span<const LinearKernelSm90> LinearFewRowsKernelsSm90();
+inline constexpr int kLinearFewRows = 16;
+inline constexpr int kLinearFewRowsDepth = 512;
+inline constexpr int kLinearFewRowsOuts = 16;  // of a block
+void LinearFewRowsSm90(const LinearArgs& args, Stream& stream);
 
 // Wrong on purpose (LinearFaults): in steps of 8, which round twice as often.
 void LinearStepsOf8Sm90(const LinearArgs& args, Stream& stream);

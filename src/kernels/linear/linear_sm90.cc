@@ -25,25 +25,33 @@ struct Entry {
   LinearChoice choice;
 };
 
-// The fastest of the candidates that are proven. The chain kernel is only timed where it may win:
-// it is half as fast as a library at many rows, where timing it would be most of the work.
-Result<Entry> Choose(LinearProver& prover, const CublasLtShape& shape,
+Error OtherBits(const CublasLtShape& shape, const LinearSchedule& schedule, uint64_t differences) {
+  return MakeError(ErrorCode::kInternal,
+                   "linear [{}, {}] at {} rows, schedule \"{}\": expected the bits of the chain "
+                   "kernel, found {} other words",
+                   shape.problem.out_features, shape.problem.in_features, shape.rows, schedule.name,
+                   differences);
+}
+
+// The fastest of the candidates: of those that are proven, or in mode variant of all. The chain
+// kernel is only timed where it may win: it is half as fast as a library at many rows, where timing
+// it would be most of the work.
+Result<Entry> Choose(LinearProver& prover, const CublasLtShape& shape, Mode mode,
                      std::vector<LinearSchedule> candidates) {
   constexpr int64_t kMostRowsToTimeChain = 64;
   Entry best;
-  best.choice = {shape.problem, shape.rows, "", std::numeric_limits<double>::infinity(), {}};
+  best.choice.problem = shape.problem;
+  best.choice.rows = shape.rows;
+  best.choice.microseconds = std::numeric_limits<double>::infinity();
   for (LinearSchedule& candidate : candidates) {
     VX_ASSIGN_OR_RETURN(const std::optional<uint64_t> differences,
                         prover.CountDifferences(candidate, shape.rows));
     if (!differences.has_value()) continue;
-    if (*differences > 0) {
-      if (candidate.kernel != nullptr && !candidate.is_faulty) {
-        return MakeError(ErrorCode::kInternal,
-                         "linear [{}, {}] at {} rows, schedule \"{}\": expected the bits of the "
-                         "chain kernel, found {} other words",
-                         shape.problem.out_features, shape.problem.in_features, shape.rows,
-                         candidate.name, *differences);
-      }
+    const bool is_canonical = *differences == 0;
+    if (!is_canonical && candidate.kernel != nullptr && !candidate.is_faulty) {
+      return OtherBits(shape, candidate, *differences);
+    }
+    if (!is_canonical && (mode == Mode::kInvariant || candidate.is_faulty)) {
       best.choice.refused.push_back(candidate.name);
       continue;
     }
@@ -51,9 +59,14 @@ Result<Entry> Choose(LinearProver& prover, const CublasLtShape& shape,
         candidate.kernel == LinearChainSm90 && shape.rows > kMostRowsToTimeChain;
     if (is_last_resort && !best.choice.schedule.empty()) continue;
     VX_ASSIGN_OR_RETURN(const std::optional<double> time, prover.Time(candidate, shape.rows));
-    if (!time.has_value() || *time >= best.choice.microseconds) continue;
+    if (!time.has_value()) continue;
+    TimedSchedule& of_kind =
+        is_canonical ? best.choice.fastest_canonical : best.choice.fastest_free;
+    if (*time < of_kind.microseconds) of_kind = {candidate.name, *time};
+    if (*time >= best.choice.microseconds) continue;
     best.choice.schedule = candidate.name;
     best.choice.microseconds = *time;
+    best.choice.is_canonical = is_canonical;
     best.schedule = std::move(candidate);
   }
   if (best.choice.schedule.empty()) {
@@ -79,10 +92,22 @@ class ScopedDevice {
   int before_ = 0;
 };
 
+CublasLtWorkspace WorkspaceOf(const Stream& stream) {
+  if (stream.workspace == nullptr) return {};
+  return {stream.workspace->data(), stream.workspace->bytes()};
+}
+
+bool CanRun(const LinearSchedule& schedule, const LinearArgs& args,
+            const CublasLtWorkspace& workspace) {
+  if (schedule.kernel != nullptr) return true;
+  return schedule.algorithm.workspace_bytes <= workspace.bytes && schedule.matmul->Takes(args);
+}
+
 }  // namespace
 
 struct LinearSm90::State {
   int device;
+  Mode mode;
   std::unique_ptr<CublasLt> cublaslt;  // or none
   std::string library;
   mutable std::mutex mutex;  // guards what follows; entries are never changed or removed
@@ -98,10 +123,12 @@ struct LinearSm90::State {
 LinearSm90::LinearSm90(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LinearSm90::~LinearSm90() = default;
 
-Result<std::unique_ptr<LinearSm90>> LinearSm90::Create(int device, const std::string& cublaslt) {
+Result<std::unique_ptr<LinearSm90>> LinearSm90::Create(int device, Mode mode,
+                                                       const std::string& cublaslt) {
   const ScopedDevice current(device);
   auto state = std::make_unique<State>();
   state->device = device;
+  state->mode = mode;
   Result<std::unique_ptr<CublasLt>> library = CublasLt::Open(cublaslt);
   if (library.ok()) {
     state->cublaslt = std::move(library).value();
@@ -127,8 +154,8 @@ Status LinearSm90::Prepare(std::span<const LinearProblem> problems, std::span<co
     for (const int64_t count : missing) {
       const CublasLtShape shape = {problem, count};
       VX_ASSIGN_OR_RETURN(std::vector<LinearSchedule> candidates,
-                          LinearCandidates(state_->cublaslt.get(), shape, faults));
-      VX_ASSIGN_OR_RETURN(Entry entry, Choose(*prover, shape, std::move(candidates)));
+                          LinearCandidates(state_->cublaslt.get(), shape, state_->mode, faults));
+      VX_ASSIGN_OR_RETURN(Entry entry, Choose(*prover, shape, state_->mode, std::move(candidates)));
       const std::lock_guard lock(state_->mutex);
       state_->entries.emplace(KeyOf(problem, count), std::move(entry));
     }
@@ -141,13 +168,17 @@ void LinearSm90::Run(const LinearArgs& args, Stream& stream) const {
   const LinearProblem problem = {args.weight->out_features, args.weight->in_features,
                                  args.bias != nullptr, args.y_fp32.data != nullptr};
   const Entry* entry = state_->Find(problem, args.x.rows);
-  const bool is_prepared = entry != nullptr && (entry->schedule.kernel != nullptr ||
-                                                entry->schedule.matmul->Takes(args));
+  const CublasLtWorkspace workspace = WorkspaceOf(stream);
+  const bool is_prepared = entry != nullptr && CanRun(entry->schedule, args, workspace);
+  if (stream.counts != nullptr) {
+    ++stream.counts->linear;
+    stream.counts->free_linear += is_prepared && !entry->choice.is_canonical ? 1 : 0;
+  }
   if (!is_prepared) {
     LinearChainSm90(args, stream);
     return;
   }
-  VX_CHECK(RunLinearSchedule(entry->schedule, args, CublasLtWorkspace(), stream),
+  VX_CHECK(RunLinearSchedule(entry->schedule, args, workspace, stream),
            "a schedule that ran in Prepare runs");
 }
 

@@ -1,6 +1,7 @@
 // The linear operator of the Hopper backend. A prepared problem at a prepared number of rows runs
 // on the fastest schedule that was proven then and there: an algorithm of cuBLASLt or a kernel of
-// ours. Everything else runs on our chain kernel, which takes any shape.
+// ours. Everything else runs on our chain kernel, which takes any shape. In mode variant what is
+// proven wrong competes too, with splits of K and a workspace for them.
 //
 // A proof is one run on inputs that show another order of the sum (linear_proof_sm90.h), all words
 // of which must equal the chain kernel's. What a library says about an algorithm is never enough:
@@ -8,6 +9,7 @@
 #ifndef VEXACT_KERNELS_LINEAR_LINEAR_SM90_H_
 #define VEXACT_KERNELS_LINEAR_LINEAR_SM90_H_
 
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,16 +17,28 @@
 
 #include "base/result.h"
 #include "kernels/linear/linear.h"
+#include "kernels/mode.h"
 
 namespace vexact {
+
+// What an algorithm of mode variant may keep partial sums in: Stream::workspace.
+inline constexpr size_t kLinearWorkspaceBytes = size_t{32} << 20;
+
+struct TimedSchedule {
+  std::string name;  // empty: there was none
+  double microseconds = std::numeric_limits<double>::infinity();
+};
 
 // What Prepare chose, and what it refused on the way, for people and tests to read.
 struct LinearChoice {
   LinearProblem problem;
   int64_t rows = 0;
   std::string schedule;
-  double microseconds = 0;           // as timed, weights not in the L2 cache
+  double microseconds = 0;  // as timed, weights not in the L2 cache
+  bool is_canonical = true;
   std::vector<std::string> refused;  // schedules that have other bits
+  TimedSchedule fastest_canonical;
+  TimedSchedule fastest_free;  // of those with other bits, which only mode variant times
 };
 
 // Wrong schedules that Prepare is given among the others, so that a test sees the proof refuse
@@ -39,7 +53,8 @@ class LinearSm90 {
  public:
   // `cublaslt`: the library's file, or empty for the usual places. Without the library all
   // schedules are ours, and library() says so.
-  static Result<std::unique_ptr<LinearSm90>> Create(int device, const std::string& cublaslt = "");
+  static Result<std::unique_ptr<LinearSm90>> Create(int device, Mode mode,
+                                                    const std::string& cublaslt = "");
   ~LinearSm90();
 
   // All problems at all numbers of rows; what is already prepared is kept. Waits for the device.
@@ -47,7 +62,8 @@ class LinearSm90 {
   // it. Errors: no memory for that; a kernel of ours whose bits differ, by problem and rows.
   Status Prepare(std::span<const LinearProblem> problems, std::span<const int64_t> rows,
                  LinearFaults faults = {});
-  // A weight's rows were complete on the device before the call, not merely queued on `stream`.
+  // An algorithm that needs a workspace runs on streams that have one. A weight's rows were
+  // complete on the device before the call, not merely queued on `stream`.
   void Run(const LinearArgs& args, Stream& stream) const;
 
   std::vector<LinearChoice> Choices() const;  // by problem, then rows

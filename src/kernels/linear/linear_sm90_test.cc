@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/backend.h"
 
 namespace vexact {
@@ -26,7 +28,7 @@ constexpr LinearProblem kProblems[] = {
 constexpr int64_t kRows[] = {1, 16, 65};
 
 TEST_F(LinearSm90Test, TheProofRefusesStepsOf8) {
-  const auto linear = LinearSm90::Create(0).value();
+  const auto linear = LinearSm90::Create(0, Mode::kInvariant).value();
   const Status prepared = linear->Prepare(kProblems, kRows, {.steps_of_8 = true});
   ASSERT_TRUE(prepared.ok()) << prepared.error().message;
   ASSERT_EQ(linear->Choices().size(), 9);
@@ -40,7 +42,7 @@ TEST_F(LinearSm90Test, TheProofRefusesStepsOf8) {
 TEST_F(LinearSm90Test, TheProofRefusesASplitOfK) {
   constexpr LinearProblem kDown = {2048, 6144, false, false};
   constexpr int64_t kFewRows[] = {1, 8, 32};
-  const auto linear = LinearSm90::Create(0).value();
+  const auto linear = LinearSm90::Create(0, Mode::kInvariant).value();
   const Status prepared = linear->Prepare({&kDown, 1}, kFewRows, {.split_k = true});
   ASSERT_TRUE(prepared.ok()) << prepared.error().message << ", " << linear->library();
   for (const LinearChoice& choice : linear->Choices()) {
@@ -49,8 +51,25 @@ TEST_F(LinearSm90Test, TheProofRefusesASplitOfK) {
   }
 }
 
+// The same `down` where nothing is refused: never slower than the canonical choice, and whichever
+// won is said with the time of what lost.
+TEST_F(LinearSm90Test, ModeVariantTimesAlgorithmsThatAreNotCanonical) {
+  constexpr LinearProblem kDown = {2048, 6144, false, false};
+  constexpr int64_t kFewRows[] = {1, 8, 32};
+  const auto linear = LinearSm90::Create(0, Mode::kVariant).value();
+  ASSERT_TRUE(linear->Prepare({&kDown, 1}, kFewRows).ok());
+  for (const LinearChoice& choice : linear->Choices()) {
+    EXPECT_TRUE(choice.refused.empty());
+    EXPECT_NE(choice.fastest_free.name, "") << linear->library();
+    EXPECT_EQ(choice.is_canonical,
+              choice.fastest_canonical.microseconds <= choice.fastest_free.microseconds);
+    EXPECT_EQ(choice.microseconds,
+              std::min(choice.fastest_canonical.microseconds, choice.fastest_free.microseconds));
+  }
+}
+
 TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
-  const auto linear = LinearSm90::Create(0, "/nowhere/libcublasLt.so").value();
+  const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
   EXPECT_THAT(linear->library(), HasSubstr("/nowhere/libcublasLt.so"));
   ASSERT_TRUE(linear->Prepare(kProblems, kRows).ok());
   for (const LinearChoice& choice : linear->Choices()) {
@@ -59,10 +78,24 @@ TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
   }
 }
 
+// Prepare proves each of ours (its error would name one that is wrong): a last block of 8 outputs;
+// K of one stage, of fewer stages than the ring has, and of many times the ring.
+TEST_F(LinearSm90Test, TheKernelForFewRowsHasTheChainsBitsAtItsEdges) {
+  constexpr LinearProblem kEdges[] = {{1032, 512, true, false},
+                                      {8200, 1024, false, true},
+                                      {40008, 2048, false, false},
+                                      {2056, 6144, true, true}};
+  constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16};
+  const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
+  const Status prepared = linear->Prepare(kEdges, kFewRows);
+  EXPECT_TRUE(prepared.ok()) << prepared.error().message;
+  EXPECT_EQ(linear->Choices().size(), 20);
+}
+
 TEST_F(LinearSm90Test, OddShapesAreOurs) {
   constexpr LinearProblem kOdd[] = {
       {7, 33, true, false}, {1, 1, false, true}, {130, 20, true, true}};
-  const auto linear = LinearSm90::Create(0).value();
+  const auto linear = LinearSm90::Create(0, Mode::kInvariant).value();
   ASSERT_TRUE(linear->Prepare(kOdd, kRows, {.steps_of_8 = true}).ok());
   for (const LinearChoice& choice : linear->Choices()) {
     EXPECT_THAT(choice.schedule, Not(HasSubstr("cublasLt")));

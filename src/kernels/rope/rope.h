@@ -1,4 +1,5 @@
-// Rotary position embedding (Su et al., 2021) in the rotate_half order, applied to q and k.
+// Rotary position embedding (Su et al., 2021) in the rotate_half order, applied to q and k: a step
+// of norm_rope_write.
 //
 // Arithmetic: docs/numerics.md, rope. Invariance: a head depends on its own values and position.
 #ifndef VEXACT_KERNELS_ROPE_ROPE_H_
@@ -43,7 +44,6 @@ struct RopeArgs {
 
 void RopeReference(const RopeArgs& args, Stream& stream);
 void RopeCpu(CpuTarget target, const RopeArgs& args, Stream& stream);
-void RopeSm90(const RopeArgs& args, Stream& stream);
 
 }  // namespace vexact
 

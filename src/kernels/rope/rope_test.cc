@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <numbers>
 
 #include "support/backends.h"
@@ -78,22 +79,36 @@ TEST(RopeTable, EqualsTheOracle) {
   }
 }
 
-Matrix<bf16> Apply(const Backend& backend, Matrix<bf16> x, const std::vector<int32_t>& positions,
+// The reference first. (A GPU has rope in norm_rope_write alone.)
+struct NamedRope {
+  std::string name;
+  std::function<void(const RopeArgs& args, Stream& stream)> run;
+};
+std::vector<NamedRope> AllRopes() {
+  std::vector<NamedRope> all = {{"reference", RopeReference}};
+  for (const CpuTarget target : SupportedCpuTargets()) {
+    all.push_back({std::string(CpuTargetName(target)),
+                   [target](const RopeArgs& args, Stream& s) { RopeCpu(target, args, s); }});
+  }
+  return all;
+}
+
+Matrix<bf16> Apply(const NamedRope& rope, Matrix<bf16> x, const std::vector<int32_t>& positions,
                    const RopeTable& table, int num_threads = 2) {
   TestStream test(num_threads);
-  backend.Rope({x.view(), 2 * table.half, positions.data(), table.view()}, test.stream);
+  rope.run({x.view(), 2 * table.half, positions.data(), table.view()}, test.stream);
   return x;
 }
 
 TEST(Rope, EqualsTheOracle) {
   const std::vector<int32_t> rows = {0, 1, 2, 3, 4, 5, 6, 7, 8};
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedRope& b : AllRopes()) {
     for (int i = 0; i < 4; ++i) {
       SCOPED_TRACE(b.name + ", case " + std::to_string(i));
       const std::string name = "rope." + std::to_string(i) + ".";
       const RopeTable table = OracleTable(i);
       const int64_t cols = 2 * 2 * table.half;  // two heads
-      EXPECT_TRUE(SameBits(Apply(*b.backend, OracleMatrix<bf16>(name + "x", cols), rows, table),
+      EXPECT_TRUE(SameBits(Apply(b, OracleMatrix<bf16>(name + "x", cols), rows, table),
                            OracleMatrix<bf16>(name + "y", cols)));
     }
   }
@@ -137,18 +152,18 @@ TEST(RopeTable, Llama3StretchesLongWavelengthsOnly) {
 }
 
 TEST(Rope, EqualsTheReferenceForAllSizesAndValuesUnderFlushToZero) {
-  const auto reference = MakeReferenceBackend();
+  const NamedRope reference = AllRopes().front();
   std::mt19937 random(1);
   for (const int64_t head_dim : {2, 6, 14, 16, 18, 30, 32, 34, 64, 80, 96, 128, 256}) {
     const RopeTable table = BuildRopeTable(Config(head_dim, 1e4), 64);
     for (const Values values : kAllValues) {
       const auto x = RandomMatrix(random, values, 5, 3 * head_dim);
       const std::vector<int32_t> positions = {63, 0, 1, 17, 17};
-      const auto y = Apply(*reference, x, positions, table);
+      const auto y = Apply(reference, x, positions, table);
       const ScopedFlushToZero host;
-      for (const NamedBackend& b : AllBackends()) {
+      for (const NamedRope& b : AllRopes()) {
         SCOPED_TRACE(fmt::format("{}, head_dim {}", b.name, head_dim));
-        EXPECT_TRUE(SameBits(Apply(*b.backend, x, positions, table), y));
+        EXPECT_TRUE(SameBits(Apply(b, x, positions, table), y));
       }
     }
   }
@@ -157,16 +172,16 @@ TEST(Rope, EqualsTheReferenceForAllSizesAndValuesUnderFlushToZero) {
 TEST(Rope, AHeadAloneHasItsBitsInEveryBatchWithPoisonedNeighbours) {
   std::mt19937 random(2);
   const RopeTable table = BuildRopeTable(Config(40, 1e4), 50);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedRope& b : AllRopes()) {
     const auto head = RandomMatrix(random, Values::kNormal, 1, 40);
-    const auto alone = Apply(*b.backend, head, {33}, table);
+    const auto alone = Apply(b, head, {33}, table);
     for (const int64_t batch : {1, 2, 7, 20}) {
       Matrix<bf16> x(batch, 3 * 40);
       x.Fill(Poison<bf16>());
       std::copy_n(head[0], 40, x[batch - 1] + 40);
       std::vector<int32_t> positions(static_cast<size_t>(batch), 4);
       positions.back() = 33;
-      const auto y = Apply(*b.backend, x, positions, table, 3);
+      const auto y = Apply(b, x, positions, table, 3);
       EXPECT_TRUE(SameBits(Rows<const bf16>(y[batch - 1] + 40, 1, 40), alone.view())) << b.name;
     }
   }
@@ -178,9 +193,9 @@ TEST(Rope, IsWithinItsDerivedErrorOfFloat64) {
   std::mt19937 random(3);
   const int64_t half = 32;
   const RopeTable table = BuildRopeTable(Config(2 * half, 1e4), 100);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedRope& b : AllRopes()) {
     const auto x = RandomMatrix(random, Values::kNormal, 3, 2 * half);
-    const auto y = Apply(*b.backend, x, {7, 50, 99}, table);
+    const auto y = Apply(b, x, {7, 50, 99}, table);
     for (int64_t t = 0; t < 3; ++t) {
       const int64_t position = std::vector<int64_t>{7, 50, 99}[static_cast<size_t>(t)];
       for (int64_t i = 0; i < 2 * half; ++i) {

@@ -7,7 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/philox.h"
@@ -29,6 +30,7 @@ struct Scratch {
   std::vector<float> y;              // [vocab]
   std::vector<float> block_max;      // [blocks]
   std::vector<uint64_t> block_sums;  // [blocks]
+  std::vector<int32_t> counts;       // [vocab], all 0 between rows; empty until a row needs it
 };
 
 struct ValueFault {
@@ -40,12 +42,16 @@ struct ValueFault {
   }
 };
 
-bool HasEdits(const SampleRow& row) {
-  return row.allowed != nullptr || row.num_banned > 0 || row.num_bias > 0 || row.num_history > 0;
-}
-
 bool HasFilters(const SampleRow& row, int64_t vocab) {
   return row.log_min_p != kDropped || (row.top_k > 0 && row.top_k < vocab) || row.top_p != kTopPOff;
+}
+
+// Whether the output ends with all ids of the word but the last.
+bool ForbidsItsEnd(const SampleRow& row, const BadWord& word) {
+  const int32_t* const ids = row.bad_word_ids + word.begin;
+  const int32_t* const end = row.tokens + row.num_prompt + row.num_output;
+  return word.length - 1 <= row.num_output &&
+         std::equal(ids, ids + word.length - 1, end - (word.length - 1));
 }
 
 // y <- z with the forbidden ids dropped.
@@ -63,11 +69,34 @@ void Forbid(const SampleRow& row, const float* z, std::vector<float>* y) {
     }
   }
   for (int32_t n = 0; n < row.num_banned; ++n) (*y)[row.banned[n]] = kDropped;
+  for (int32_t n = 0; n < row.num_bad_words; ++n) {
+    const BadWord& word = row.bad_words[n];
+    if (!ForbidsItsEnd(row, word)) continue;
+    (*y)[row.bad_word_ids[word.begin + word.length - 1]] = kDropped;
+  }
+}
+
+// The tokens that penalties read are [FirstPenalised, num_prompt + num_output).
+int32_t FirstPenalised(const SampleRow& row) { return row.repetition == 1.0f ? row.num_prompt : 0; }
+
+// Calls visit(id, occurrences in the output) once for each id that penalties read.
+template <typename Visit>
+void VisitCounts(const SampleRow& row, std::vector<int32_t>& counts, Visit visit) {
+  constexpr int32_t kInPrompt = 1 << 30;  // above every count
+  const int32_t end = row.num_prompt + row.num_output;
+  const int32_t first = FirstPenalised(row);
+  for (int32_t n = first; n < row.num_prompt; ++n) counts[row.tokens[n]] = kInPrompt;
+  for (int32_t n = row.num_prompt; n < end; ++n) ++counts[row.tokens[n]];
+  for (int32_t n = first; n < end; ++n) {
+    const int32_t count = std::exchange(counts[row.tokens[n]], 0);
+    if (count != 0) visit(row.tokens[n], count % kInPrompt);
+  }
 }
 
 // Bias and penalties of the ids that have them, whose y will be `factor` times what is left in z. A
 // -inf that the arithmetic makes is caught here: later it would look like a dropped id.
-void Penalise(const SampleRow& row, float factor, float* z, ValueFault* fault) {
+void Penalise(const SampleRow& row, float factor, Scratch* scratch, ValueFault* fault) {
+  float* const z = scratch->y.data();
   const auto check = [&](int32_t id, float value) {
     if (!std::isfinite(value * factor)) fault->Add(id, value * factor);
   };
@@ -80,23 +109,25 @@ void Penalise(const SampleRow& row, float factor, float* z, ValueFault* fault) {
     const auto [id, bias] = row.bias[n];
     if (z[id] != kDropped) set(id, z[id] + bias);
   }
-  for (int32_t n = 0; n < row.num_history; ++n) {
-    const auto [id, count] = row.history[n];
-    float value = z[id];
-    if (value == kDropped) continue;
-    value = value > 0.0f ? value / row.repetition : value * row.repetition;
-    if (count > 0) {
-      const float frequent = row.frequency * static_cast<float>(count);
-      value = value - frequent;
-      value = value - row.presence;
-    }
-    set(id, value);
-  }
   const auto check_left = [&](int32_t id) {
     if (z[id] != kDropped) check(id, z[id]);
   };
+  if (IsPenalised(row)) {
+    scratch->counts.resize(scratch->y.size());
+    VisitCounts(row, scratch->counts, [&](int32_t id, int32_t count) {
+      float value = z[id];
+      if (value == kDropped) return;
+      value = value > 0.0f ? value / row.repetition : value * row.repetition;
+      if (count > 0) {
+        const float frequent = row.frequency * static_cast<float>(count);
+        value = value - frequent;
+        value = value - row.presence;
+      }
+      set(id, value);
+      check_left(id);
+    });
+  }
   for (int32_t n = 0; n < row.num_bias; ++n) check_left(row.bias[n].id);
-  for (int32_t n = 0; n < row.num_history; ++n) check_left(row.history[n].id);
 }
 
 // The key of the last of `candidates`, whose weights are set, that top-p keeps.
@@ -252,18 +283,19 @@ SampleOutcome SampleUnchanged(const SampleRow& row, const SampleArgs& args) {
 
 SampleOutcome SampleOne(CpuTarget target, const SampleRow& row, const SampleArgs& args,
                         Scratch* scratch) {
+  if (HasFailedBefore(args, row)) return {-1, SampleFault::kEarlier};
   const LogitSums& raw = args.sums[row.row];
   if (raw.fault_id >= 0) return {-1, SampleFault::kLogits, raw.fault_id, raw.fault_value};
   const int64_t vocab = args.logits.cols;
   const bool filters = !row.greedy && HasFilters(row, vocab);
   const float factor = row.greedy ? 1.0f : row.inverse_temperature;
-  if (!HasEdits(row) && !filters && factor == 1.0f) return SampleUnchanged(row, args);
+  if (!IsEdited(row) && !filters && factor == 1.0f) return SampleUnchanged(row, args);
 
   const float* z = args.logits[row.row];
   ValueFault fault;
-  if (HasEdits(row)) {
+  if (IsEdited(row)) {
     Forbid(row, z, &scratch->y);
-    Penalise(row, factor, scratch->y.data(), &fault);
+    Penalise(row, factor, scratch, &fault);
     z = scratch->y.data();
   }
   const int32_t scaled_fault =
@@ -309,13 +341,7 @@ void SampleCpu(CpuTarget target, const SampleArgs& args, Stream& stream) {
   stream.pool->ParallelFor(lanes, [&](int64_t) {
     Scratch scratch(args.logits.cols);
     for (int64_t n = next++; n < args.num_rows; n = next++) {
-      const SampleRow& row = args.rows[n];
-      const SampleOutcome outcome = SampleOne(target, row, args, &scratch);
-      args.outcomes[n] = outcome;
-      if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
-      if (args.newest_tokens != nullptr && row.slot >= 0 && outcome.token >= 0) {
-        args.newest_tokens[row.slot] = outcome.token;
-      }
+      StoreOutcome(args, n, SampleOne(target, args.rows[n], args, &scratch));
     }
   });
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <map>
 #include <vector>
 
 #include "base/philox.h"
@@ -33,24 +34,43 @@ struct Candidates {
   }
 };
 
+bool EndsBefore(const SampleRow& row, const BadWord& word) {
+  const int32_t beginning = word.length - 1;
+  if (beginning > row.num_output) return false;
+  const int32_t* const newest = row.tokens + row.num_prompt + row.num_output - beginning;
+  return std::equal(newest, newest + beginning, row.bad_word_ids + word.begin);
+}
+
 void Forbid(const SampleRow& row, Candidates* c) {
   for (int32_t i = 0; row.allowed != nullptr && i < c->size(); ++i) {
     if (((row.allowed[i / 32] >> (i % 32)) & 1u) == 0) c->kept[i] = false;
   }
   for (int32_t n = 0; n < row.num_banned; ++n) c->kept[row.banned[n]] = false;
+  for (int32_t n = 0; n < row.num_bad_words; ++n) {
+    const BadWord& word = row.bad_words[n];
+    if (EndsBefore(row, word)) c->kept[row.bad_word_ids[word.begin + word.length - 1]] = false;
+  }
+}
+
+// Occurrences in the output of every id that the sequence holds.
+std::map<int32_t, int32_t> CountTokens(const SampleRow& row) {
+  std::map<int32_t, int32_t> counts;
+  if (row.repetition != 1.0f) {
+    for (int32_t n = 0; n < row.num_prompt; ++n) counts.emplace(row.tokens[n], 0);
+  }
+  for (int32_t n = 0; n < row.num_output; ++n) ++counts[row.tokens[row.num_prompt + n]];
+  return counts;
 }
 
 void Penalise(const SampleRow& row, Candidates* c) {
   std::vector<float>& z = c->y;
   for (int32_t n = 0; n < row.num_bias; ++n) z[row.bias[n].id] += row.bias[n].bias;
-  for (int32_t n = 0; n < row.num_history; ++n) {
-    float& value = z[row.history[n].id];
+  if (!IsPenalised(row)) return;  // the tokens may be anything
+  for (const auto& [id, count] : CountTokens(row)) {
+    float& value = z[id];
     value = value > 0.0f ? value / row.repetition : value * row.repetition;
-  }
-  for (int32_t n = 0; n < row.num_history; ++n) {
-    if (row.history[n].count == 0) continue;
-    float& value = z[row.history[n].id];
-    const float frequent = row.frequency * static_cast<float>(row.history[n].count);
+    if (count == 0) continue;
+    const float frequent = row.frequency * static_cast<float>(count);
     value = value - frequent;
     value = value - row.presence;
   }
@@ -131,6 +151,7 @@ SampleOutcome CheckValues(const Candidates& c) {
 SampleOutcome SampleOne(const SampleRow& row, const SampleArgs& args, Stream& stream) {
   const int64_t vocab = args.logits.cols;
   float* const logits = args.logits[row.row];
+  if (HasFailedBefore(args, row)) return {-1, SampleFault::kEarlier};
   const LogitSums& raw = args.sums[row.row];
   if (raw.fault_id >= 0) return {-1, SampleFault::kLogits, raw.fault_id, raw.fault_value};
   Candidates c{std::vector<float>(logits, logits + vocab), std::vector<bool>(vocab, true)};
@@ -175,13 +196,7 @@ SampleOutcome SampleOne(const SampleRow& row, const SampleArgs& args, Stream& st
 
 void SampleReference(const SampleArgs& args, Stream& stream) {
   for (int64_t n = 0; n < args.num_rows; ++n) {
-    const SampleRow& row = args.rows[n];
-    const SampleOutcome outcome = SampleOne(row, args, stream);
-    args.outcomes[n] = outcome;
-    if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
-    if (args.newest_tokens != nullptr && row.slot >= 0 && outcome.token >= 0) {
-      args.newest_tokens[row.slot] = outcome.token;
-    }
+    StoreOutcome(args, n, SampleOne(args.rows[n], args, stream));
   }
 }
 

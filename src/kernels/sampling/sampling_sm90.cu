@@ -1,7 +1,8 @@
+// budget: the four kernels share how a row is edited, scaled and cut
 // Rows that no parameter changes are drawn from the sums of their raw logits: a few loads. The
 // others go through four kernels that a row leaves as soon as it needs nothing of them:
 //   1. CopyKernel      edited rows: logits to scratch, without the ids that are not allowed
-//   2. PenaliseKernel  edited rows: banned ids, bias, penalties
+//   2. PenaliseKernel  edited rows: forbidden ids, bias, penalties
 //   3. ScanKernel      changed rows: the sums of their blocks, scaled by temperature as they are
 //   read
 //   4. SampleKernel    a CTA a row: fault check, filters, draw
@@ -20,6 +21,8 @@ namespace {
 constexpr int kPlainThreads = 256;
 constexpr int kSampleThreads = 512;
 constexpr int kEditThreads = 256;
+// A thread takes every so manyth token of the history, three times: long ones want many.
+constexpr int kPenaliseThreads = 512;
 
 // An infinity that bias or penalties made of an allowed logit; -inf itself marks a dropped id.
 constexpr uint32_t kMadeMinusInfinity = 0xffffffffu;
@@ -29,6 +32,7 @@ struct SampleScratch {
   Rows<uint64_t> block_sums;  // [num_rows, blocks]
   Rows<float> block_max;      // [num_rows, blocks]
   Rows<float> edited;         // [num_rows, vocab]
+  Rows<int32_t> counts;       // [num_rows, vocab]: of the ids that penalties read
 
   // Lays them out from `data` on; returns their end.
   char* Place(char* data, int64_t num_rows, int64_t vocab) {
@@ -36,6 +40,8 @@ struct SampleScratch {
     const int64_t stride = (vocab + 3) / 4 * 4;  // 16-byte words
     edited = {reinterpret_cast<float*>(data), num_rows, vocab, stride};
     data += num_rows * stride * static_cast<int64_t>(sizeof(float));
+    counts = {reinterpret_cast<int32_t*>(data), num_rows, vocab, stride};
+    data += num_rows * stride * static_cast<int64_t>(sizeof(int32_t));
     block_sums = {reinterpret_cast<uint64_t*>(data), num_rows, blocks};
     data += num_rows * blocks * static_cast<int64_t>(sizeof(uint64_t));
     block_max = {reinterpret_cast<float*>(data), num_rows, blocks};
@@ -43,9 +49,6 @@ struct SampleScratch {
   }
 };
 
-__device__ bool IsEdited(const SampleRow& row) {
-  return row.allowed != nullptr || row.num_banned > 0 || row.num_bias > 0 || row.num_history > 0;
-}
 __device__ bool IsFiltered(const SampleRow& row, int64_t vocab) {
   return !row.greedy && (row.log_min_p != kDropped || (row.top_k > 0 && row.top_k < vocab) ||
                          row.top_p != kTopPOff);
@@ -108,24 +111,61 @@ __device__ float Penalised(const SampleRow& row, int32_t count, float z) {
   return __fsub_rn(z, row.presence);
 }
 
-// A CTA for each row. An id is at most once in bias and once in history.
-__global__ void __launch_bounds__(kEditThreads)
+// Whether the output ends with all ids of the word but the last.
+__device__ bool ForbidsItsEnd(const SampleRow& row, const BadWord& word) {
+  const int beginning = word.length - 1;
+  if (beginning > row.num_output) return false;
+  const int32_t* const newest = row.tokens + row.num_prompt + row.num_output - beginning;
+  for (int i = 0; i < beginning; ++i) {
+    if (newest[i] != row.bad_word_ids[word.begin + i]) return false;
+  }
+  return true;
+}
+
+// Every thread of the row's CTA. Counts the tokens in `counts`, which may hold anything before: an
+// id belongs to the first thread that takes its count.
+__device__ void PenaliseTokens(const SampleRow& row, int32_t* counts, float* z) {
+  constexpr int32_t kInPrompt = 1 << 30;  // above every count
+  const int first = (row.repetition == 1.0f ? row.num_prompt : 0) + static_cast<int>(threadIdx.x);
+  const int end = row.num_prompt + row.num_output;
+  for (int n = first; n < end; n += kPenaliseThreads) counts[row.tokens[n]] = 0;
+  __syncthreads();
+  for (int n = first; n < end; n += kPenaliseThreads) {
+    if (n < row.num_prompt) {
+      atomicOr(counts + row.tokens[n], kInPrompt);
+    } else {
+      atomicAdd(counts + row.tokens[n], 1);
+    }
+  }
+  __syncthreads();
+  for (int n = first; n < end; n += kPenaliseThreads) {
+    const int32_t id = row.tokens[n];
+    const int32_t count = atomicExch(counts + id, 0);
+    if (count == 0) continue;
+    EditLogit(z + id, [&](float value) { return Penalised(row, count % kInPrompt, value); });
+  }
+}
+
+// A CTA for each row. An id is at most once in bias.
+__global__ void __launch_bounds__(kPenaliseThreads)
     PenaliseKernel(SampleArgs args, SampleScratch scratch) {
   sm90::BeginOverlapped();
   const SampleRow& row = args.rows[blockIdx.x];
   if (!IsEdited(row) || HasLogitFault(args, row)) return;
   float* const z = scratch.edited[blockIdx.x];
-  for (int n = threadIdx.x; n < row.num_banned; n += kEditThreads) z[row.banned[n]] = kDropped;
+  const auto thread = static_cast<int>(threadIdx.x);
+  for (int n = thread; n < row.num_banned; n += kPenaliseThreads) z[row.banned[n]] = kDropped;
+  for (int n = thread; n < row.num_bad_words; n += kPenaliseThreads) {
+    const BadWord word = row.bad_words[n];
+    if (ForbidsItsEnd(row, word)) z[row.bad_word_ids[word.begin + word.length - 1]] = kDropped;
+  }
   __syncthreads();
-  for (int n = threadIdx.x; n < row.num_bias; n += kEditThreads) {
+  for (int n = thread; n < row.num_bias; n += kPenaliseThreads) {
     const TokenBias bias = row.bias[n];
     EditLogit(z + bias.id, [&](float value) { return __fadd_rn(value, bias.bias); });
   }
   __syncthreads();
-  for (int n = threadIdx.x; n < row.num_history; n += kEditThreads) {
-    const TokenCount token = row.history[n];
-    EditLogit(z + token.id, [&](float value) { return Penalised(row, token.count, value); });
-  }
+  if (IsPenalised(row)) PenaliseTokens(row, scratch.counts[blockIdx.x], z);
 }
 
 __global__ void __launch_bounds__(sm90::kScanThreads)
@@ -198,20 +238,11 @@ __device__ int32_t Draw(const SampleRow& row, const sm90::ScaledLogits& logits,
   return __reduce_min_sync(sm90::kAllLanes, token);
 }
 
-// One thread of the row's CTA.
-__device__ void Report(const SampleArgs& args, int64_t n, const SampleOutcome& outcome) {
-  const SampleRow& row = args.rows[n];
-  args.outcomes[n] = outcome;
-  if (args.drawn != nullptr) args.drawn[row.row] = outcome.token;
-  if (args.newest_tokens != nullptr && row.slot >= 0 && outcome.token >= 0) {
-    args.newest_tokens[row.slot] = outcome.token;
-  }
-}
-
 // A row that no parameter changes.
 template <int kThreads>
 __device__ SampleOutcome SampleUnchanged(const SampleArgs& args, const SampleRow& row) {
   SampleOutcome outcome;
+  if (HasFailedBefore(args, row)) return {-1, SampleFault::kEarlier, -1, 0.0f};
   const LogitSums sums = args.sums[row.row];
   if (sums.fault_id >= 0) {
     return {-1, SampleFault::kLogits, sums.fault_id, sums.fault_value};
@@ -228,7 +259,7 @@ __device__ SampleOutcome SampleUnchanged(const SampleArgs& args, const SampleRow
 __global__ void __launch_bounds__(kPlainThreads) PlainKernel(SampleArgs args) {
   sm90::BeginOverlapped();
   const SampleOutcome outcome = SampleUnchanged<kPlainThreads>(args, args.rows[blockIdx.x]);
-  if (threadIdx.x == 0) Report(args, blockIdx.x, outcome);
+  if (threadIdx.x == 0) StoreOutcome(args, blockIdx.x, outcome);
 }
 
 using RowSelector = sm90::Selector<kSampleThreads>;
@@ -350,35 +381,37 @@ __global__ void __launch_bounds__(kSampleThreads)
   __shared__ SampleShared shared;
   const int64_t n = blockIdx.x;
   const SampleRow& row = args.rows[n];
-  const bool is_raw = HasLogitFault(args, row) || !IsChanged(row, args.logits.cols);
+  const bool is_raw =
+      HasLogitFault(args, row) || HasFailedBefore(args, row) || !IsChanged(row, args.logits.cols);
   const SampleOutcome outcome = is_raw ? SampleUnchanged<kSampleThreads>(args, row)
                                        : SampleChanged(args, scratch, n, &shared);
-  if (threadIdx.x == 0) Report(args, n, outcome);
+  if (threadIdx.x == 0) StoreOutcome(args, n, outcome);
 }
 
 }  // namespace
 
-void SampleSm90(const SampleArgs& args, Stream& stream) {
+Status SampleSm90(const SampleArgs& args, Stream& stream) {
   VX_CHECK(args.logits.cols >= 1 && args.logits.cols <= kMaxVocab);
-  if (args.num_rows == 0) return;
+  if (args.num_rows == 0) return {};
   const auto rows = static_cast<unsigned>(args.num_rows);
   if (args.all_plain) {
     sm90::LaunchOverlapped(PlainKernel, rows, kPlainThreads, 0, stream, args);
-    return;
+    return {};
   }
   SampleScratch scratch;
   const auto bytes =
       reinterpret_cast<uintptr_t>(scratch.Place(nullptr, args.num_rows, args.logits.cols));
-  const sm90::Scratch memory(bytes, stream);
+  VX_ASSIGN_OR_RETURN(const sm90::Scratch memory, sm90::Scratch::Allocate(bytes, stream));
   scratch.Place(static_cast<char*>(memory.data()), args.num_rows, args.logits.cols);
   constexpr int64_t kCopyBlocks = kEditThreads / sm90::kWarp;
   const int64_t copy_ctas = (NumVocabBlocks(args.logits.cols) + kCopyBlocks - 1) / kCopyBlocks;
   sm90::LaunchOverlapped(CopyKernel, dim3(rows, static_cast<unsigned>(copy_ctas)), kEditThreads, 0,
                          stream, args, scratch);
-  sm90::LaunchOverlapped(PenaliseKernel, rows, kEditThreads, 0, stream, args, scratch);
+  sm90::LaunchOverlapped(PenaliseKernel, rows, kPenaliseThreads, 0, stream, args, scratch);
   sm90::LaunchOverlapped(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)),
                          sm90::kScanThreads, 0, stream, args, scratch);
   sm90::LaunchOverlapped(SampleKernel, rows, kSampleThreads, 0, stream, args, scratch);
+  return {};
 }
 
 }  // namespace vexact

@@ -1,3 +1,4 @@
+// budget: every rule of one operator, on every backend
 #include "kernels/sampling/sampling.h"
 
 #include <gtest/gtest.h>
@@ -40,6 +41,7 @@ void ExpectSame(const Sampled& a, const Sampled& b) {
   EXPECT_EQ(a.block_sums, b.block_sums);
   EXPECT_EQ(a.drawn, b.drawn);
   EXPECT_EQ(a.newest_tokens, b.newest_tokens);
+  EXPECT_EQ(a.failed_owners, b.failed_owners);
 }
 
 // The arrays that a SampleRow points into.
@@ -47,18 +49,35 @@ struct OwnedRow {
   SampleRow row;
   std::vector<uint32_t> allowed;
   std::vector<int32_t> banned;
+  std::vector<BadWord> bad_words;
+  std::vector<int32_t> bad_word_ids;
   std::vector<TokenBias> bias;
-  std::vector<TokenCount> history;
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> output;
+  std::vector<int32_t> tokens;  // the last View's
 
-  SampleRow View() const {
+  void AddBadWord(const std::vector<int32_t>& ids) {
+    bad_words.push_back(
+        {static_cast<int32_t>(bad_word_ids.size()), static_cast<int32_t>(ids.size())});
+    bad_word_ids.insert(bad_word_ids.end(), ids.begin(), ids.end());
+  }
+
+  SampleRow View() {
     SampleRow view = row;
+    tokens = prompt;
+    tokens.insert(tokens.end(), output.begin(), output.end());
+    tokens.push_back(kNotWritten);
+    view.tokens = tokens.data();
+    view.num_prompt = static_cast<int32_t>(prompt.size());
+    view.num_output = static_cast<int32_t>(output.size());
+    view.bad_words = bad_words.data();
+    view.num_bad_words = static_cast<int32_t>(bad_words.size());
+    view.bad_word_ids = bad_word_ids.data();
     view.allowed = allowed.empty() ? nullptr : allowed.data();
     view.banned = banned.data();
     view.num_banned = static_cast<int32_t>(banned.size());
     view.bias = bias.data();
     view.num_bias = static_cast<int32_t>(bias.size());
-    view.history = history.data();
-    view.num_history = static_cast<int32_t>(history.size());
     return view;
   }
 };
@@ -89,10 +108,8 @@ OwnedRow OracleRow(const nlohmann::json& json) {
     row.repetition = static_cast<float>(penalties.at("repetition").get<double>());
     row.frequency = static_cast<float>(penalties.at("frequency").get<double>());
     row.presence = static_cast<float>(penalties.at("presence").get<double>());
-    std::map<int32_t, int32_t> counts;
-    for (const int32_t id : penalties.at("prompt_ids")) counts[id] += 0;
-    for (const int32_t id : penalties.at("output_ids")) counts[id] += 1;
-    for (const auto& [id, count] : counts) owned.history.push_back({id, count});
+    owned.prompt = penalties.at("prompt_ids").get<std::vector<int32_t>>();
+    owned.output = penalties.at("output_ids").get<std::vector<int32_t>>();
   }
   return owned;
 }
@@ -104,7 +121,7 @@ TEST(Sampling, EqualsTheOracle) {
   for (const nlohmann::json& c : json["cases"]) {
     const std::string name = "sampling." + std::to_string(c.at("case").get<int>()) + ".logits";
     const auto z = OperatorOracle().Get(name).As<float>();
-    const OwnedRow row = OracleRow(c);
+    OwnedRow row = OracleRow(c);
     for (const SampleImplementation& implementation : SampleImplementations()) {
       const SampleOutcome outcome =
           SampleOne(implementation, std::vector<float>(z.begin(), z.end()), row.View());
@@ -155,10 +172,23 @@ OwnedRow RandomSampleRow(int64_t vocab) {
     bias[random_id()] = *element(2.0f, -1.5f, -100.0f, 100.0f, 3e38f, -3e38f, 5e6f);
   }
   for (const auto& [id, value] : bias) owned.bias.push_back({id, value});
-  std::map<int32_t, int32_t> counts;
-  const int num_history = *element(0, 0, 10, 300);
-  for (int n = 0; n < num_history; ++n) counts[random_id()] += *element(0, 1, 1);
-  for (const auto& [id, count] : counts) owned.history.push_back({id, count});
+  // Of few ids where there are many tokens, so that some come often.
+  const int num_tokens = *element(0, 0, 10, 300, 1500);
+  for (int n = 0; n < num_tokens; ++n) {
+    const int32_t id = *element(random_id(), n % static_cast<int32_t>(vocab), 0);
+    (*element(false, true) ? owned.prompt : owned.output).push_back(id);
+  }
+  const int num_bad_words = *element(0, 0, 1, 8);
+  for (int n = 0; n < num_bad_words; ++n) {
+    // The output's end, whole or with a flaw, and a last id.
+    const int length = *rc::gen::inRange(0, 5);
+    std::vector<int32_t> word(owned.output.end() - std::min<size_t>(length, owned.output.size()),
+                              owned.output.end());
+    if (*element(false, false, true)) word.insert(word.begin(), random_id());
+    if (!word.empty() && *element(false, false, true)) word[0] = random_id();
+    word.push_back(random_id());
+    owned.AddBadWord(word);
+  }
   return owned;
 }
 
@@ -180,12 +210,18 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
       owned[r] = RandomSampleRow(vocab);
       owned[r].row.row = r;
       owned[r].row.slot = 7 - r;
+      owned[r].row.owner = 100 + r;
       rows.push_back(owned[r].View());
     }
     Sampled expected = Sample(all[0], z, vocab, rows);
     for (size_t i = 1; i < all.size(); ++i) {
       SCOPED_TRACE(all[i].name);
-      ExpectSame(expected, Sample(all[i], z, vocab, rows, 3));
+      for (int32_t r = 0; r < num_rows; ++r) rows[r] = owned[r].View();
+      ExpectSame(expected, Sample(all[i], z, vocab, rows, {.threads = 3}));
+      for (int32_t r = 0; r < num_rows; ++r) {
+        const int32_t token = expected.outcomes[r].token;
+        EXPECT_EQ(owned[r].tokens.back(), token < 0 ? kNotWritten : token);
+      }
       RC_ASSERT(!testing::Test::HasFailure());
     }
   });
@@ -240,8 +276,8 @@ TEST(Sampling, ARowAloneHasTheBitsItHasAmongOthers) {
   for (const SampleImplementation& implementation : SampleImplementations()) {
     SCOPED_TRACE(implementation.name);
     std::vector<SampleRow> backwards(rows.rbegin(), rows.rend());
-    const Sampled together = Sample(implementation, z, kVocab, rows, 3);
-    const Sampled reversed = Sample(implementation, z, kVocab, backwards, 2);
+    const Sampled together = Sample(implementation, z, kVocab, rows, {.threads = 3});
+    const Sampled reversed = Sample(implementation, z, kVocab, backwards, {.threads = 2});
     for (int32_t r = 0; r < kRows; ++r) {
       SampleRow row = rows[r];
       row.row = 0;
@@ -273,7 +309,8 @@ TEST(Sampling, PlainRowsDrawTheSameWhenTheyArePromisedToBePlain) {
     const Sampled expected = Sample(SampleImplementations()[0], z, vocab, rows);
     for (const SampleImplementation& implementation : SampleImplementations()) {
       SCOPED_TRACE(implementation.name);
-      ExpectSame(Sample(implementation, z, vocab, rows, 2, /*all_plain=*/true), expected);
+      ExpectSame(Sample(implementation, z, vocab, rows, {.threads = 2, .all_plain = true}),
+                 expected);
     }
   }
 }
@@ -294,6 +331,7 @@ TEST(Sampling, DrawnTokensGoToTheirRowsAndSlotsAndFaultyRowsToNone) {
   for (int32_t n = 0; n < 4; ++n) {
     rows[n].row = n;
     rows[n].slot = 2 * n + 1;
+    rows[n].owner = 5;
     rows[n].greedy = true;
   }
   rows[2].draws = false;
@@ -305,6 +343,9 @@ TEST(Sampling, DrawnTokensGoToTheirRowsAndSlotsAndFaultyRowsToNone) {
     std::vector<int32_t> newest(kSamplerSlots, kNotWritten);
     newest[1] = 1;
     EXPECT_EQ(sampled.newest_tokens, newest);
+    std::vector<int64_t> failed(kSamplerSlots);
+    failed[3] = failed[7] = 5;
+    EXPECT_EQ(sampled.failed_owners, failed);
     std::vector<SampleRow> elsewhere = rows;
     elsewhere[0].slot = -1;
     EXPECT_EQ(Sample(implementation, z, 5, elsewhere).newest_tokens,
@@ -315,6 +356,77 @@ TEST(Sampling, DrawnTokensGoToTheirRowsAndSlotsAndFaultyRowsToNone) {
     EXPECT_EQ(sampled.outcomes[1].fault_value, -std::numeric_limits<float>::infinity());
     EXPECT_EQ(sampled.outcomes[2].fault, SampleFault::kNone);
     EXPECT_EQ(sampled.outcomes[3].fault, SampleFault::kNothingAllowed);
+  }
+}
+
+TEST(Sampling, ASlotsFailedOwnerDrawsNothingMoreAndTheNextOneDoes) {
+  const std::vector<float> z = {1.0f, 9.0f, 9.0f, 1.0f, 1.0f, 9.0f};
+  OwnedRow owned[3];  // one of the failed owner, changed and plain, and one of another
+  std::vector<SampleRow> rows;
+  for (int32_t n = 0; n < 3; ++n) {
+    owned[n].row = {.row = n, .slot = n, .owner = 41, .greedy = n > 0};
+    if (n == 0) owned[n].row.top_k = 1;
+    if (n == 2) owned[n].row.owner = 42;
+    rows.push_back(owned[n].View());
+  }
+  for (const SampleImplementation& implementation : SampleImplementations()) {
+    SCOPED_TRACE(implementation.name);
+    for (int32_t n = 0; n < 3; ++n) rows[n] = owned[n].View();
+    const std::vector<int64_t> failed(kSamplerSlots, 41);
+    const Sampled sampled = Sample(implementation, z, 2, rows, {.failed_owners = failed});
+    EXPECT_EQ(sampled.drawn, (std::vector<int32_t>{-1, -1, 1}));
+    EXPECT_EQ(sampled.outcomes[0].fault, SampleFault::kEarlier);
+    EXPECT_EQ(sampled.outcomes[1].fault, SampleFault::kEarlier);
+    EXPECT_EQ(sampled.outcomes[2].fault, SampleFault::kNone);
+    EXPECT_EQ(sampled.newest_tokens[0], kNotWritten);
+    EXPECT_EQ(owned[0].tokens.back(), kNotWritten);
+    EXPECT_EQ(owned[2].tokens.back(), 1);
+    EXPECT_EQ(sampled.failed_owners, failed);
+  }
+}
+
+TEST(Sampling, PenaltiesCountWhatTheyReadAndNothingElse) {
+  // Ids 0 and 1 in the prompt, 1 and, twice, 2 in the output. All logits are 8.
+  const std::vector<float> z(4, 8.0f);
+  OwnedRow owned;
+  owned.prompt = {0, 1, 0};
+  owned.output = {2, 1, 2};
+  owned.row.draws = false;
+  owned.row.greedy = true;
+  owned.row.keeps_processed = true;
+  for (const SampleImplementation& implementation : SampleImplementations()) {
+    SCOPED_TRACE(implementation.name);
+    const auto processed = [&](float repetition, float frequency, float presence) {
+      owned.row.repetition = repetition;
+      owned.row.frequency = frequency;
+      owned.row.presence = presence;
+      return Sample(implementation, z, 4, {owned.View()}).logits;
+    };
+    EXPECT_EQ(processed(2.0f, 0.0f, 0.0f), (std::vector<float>{4.0f, 4.0f, 4.0f, 8.0f}));
+    EXPECT_EQ(processed(1.0f, 0.5f, 0.0f), (std::vector<float>{8.0f, 7.5f, 7.0f, 8.0f}));
+    EXPECT_EQ(processed(1.0f, 0.0f, 3.0f), (std::vector<float>{8.0f, 5.0f, 5.0f, 8.0f}));
+    EXPECT_EQ(processed(2.0f, 0.5f, 1.0f), (std::vector<float>{4.0f, 2.5f, 2.0f, 8.0f}));
+    EXPECT_EQ(processed(1.0f, 0.0f, 0.0f), z);
+  }
+}
+
+TEST(Sampling, BadWordsLookAtTheOutputsEndAlone) {
+  const std::vector<float> z(6, 0.0f);
+  OwnedRow owned;
+  owned.prompt = {3, 1};
+  owned.output = {2, 1};
+  owned.AddBadWord({0});           // always
+  owned.AddBadWord({2, 1, 3});     // the output's end
+  owned.AddBadWord({1, 2, 1, 4});  // begins in the prompt
+  owned.AddBadWord({2, 2});        // another end
+  owned.AddBadWord({1, 5});
+  owned.row.draws = false;
+  owned.row.greedy = true;
+  owned.row.keeps_processed = true;
+  for (const SampleImplementation& implementation : SampleImplementations()) {
+    EXPECT_EQ(Sample(implementation, z, 6, {owned.View()}).logits,
+              (std::vector<float>{kDropped, 0.0f, 0.0f, kDropped, 0.0f, kDropped}))
+        << implementation.name;
   }
 }
 

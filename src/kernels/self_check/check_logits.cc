@@ -95,12 +95,15 @@ SampleRow SampleRowOf(OperatorCall& call, int64_t row, int64_t vocab) {
     sample.num_bias = count;
   }
   if (kind == 11 || kind == 14) {
+    // A third in the prompt alone, the others once and twice in the output.
     const auto count = static_cast<int32_t>(std::min<int64_t>(vocab, 300) / 2);
-    std::vector<TokenCount> history;
-    history.reserve(count);
-    for (int32_t n = 0; n < count; ++n) history.push_back({id(n + 7), n % 3});
-    sample.history = call.In(std::move(history));
-    sample.num_history = count;
+    std::vector<int32_t> tokens;
+    for (int32_t n = 0; n < count; n += 3) tokens.push_back(id(n + 7));
+    sample.num_prompt = static_cast<int32_t>(tokens.size());
+    for (int32_t n = 0; n < count; ++n) tokens.insert(tokens.end(), n % 3, id(n + 7));
+    sample.num_output = static_cast<int32_t>(tokens.size()) - sample.num_prompt;
+    tokens.push_back(0);  // room for the drawn one
+    sample.tokens = call.In(std::move(tokens));
     sample.repetition = 1.3f;
     sample.frequency = 0.2f;
     sample.presence = -0.5f;
@@ -198,17 +201,16 @@ Status RunCheckedSamples(OperatorCall& call, const CheckedLogits& shape) {
   }
   std::vector<int32_t> none(static_cast<size_t>(rows), -7);
   call.backend().SumLogits(ArgsOf(summed, false), call.stream());
-  call.backend().Sample({.logits = summed.logits,
-                         .sums = summed.sums,
-                         .block_max = summed.block_max,
-                         .block_sums = summed.block_sums,
-                         .num_rows = rows,
-                         .rows = call.In(std::move(samples)),
-                         .outcomes = call.Out<SampleOutcome>("outcomes", rows, 1).data,
-                         .drawn = call.Out<int32_t>("drawn", rows, 1).data,
-                         .newest_tokens = call.In(std::move(none))},
-                        call.stream());
-  return {};
+  return call.backend().Sample({.logits = summed.logits,
+                                .sums = summed.sums,
+                                .block_max = summed.block_max,
+                                .block_sums = summed.block_sums,
+                                .num_rows = rows,
+                                .rows = call.In(std::move(samples)),
+                                .outcomes = call.Out<SampleOutcome>("outcomes", rows, 1).data,
+                                .drawn = call.Out<int32_t>("drawn", rows, 1).data,
+                                .newest_tokens = call.In(std::move(none))},
+                               call.stream());
 }
 
 void AddLogitChecks(std::vector<SelfCheckCase>& cases) {

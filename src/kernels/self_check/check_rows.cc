@@ -45,27 +45,71 @@ Status RunSquareRoot(OperatorCall& call) {
   return {};
 }
 
-Status RunRope(OperatorCall& call, int64_t heads, int64_t head_dim) {
-  constexpr int64_t kRows = 9;
+Status RunResidualNorm(OperatorCall& call, const CheckInput& input, int64_t rows, int64_t cols) {
+  const auto hidden = MakeRows<bf16>(input, 0, rows, cols, *call.stream().pool);
+  call.backend().ResidualNorm({.hidden = call.Out<bf16>("hidden", rows, cols, cols + 8, hidden),
+                               .branch = call.InRows({21, input.values}, 0, rows, cols),
+                               .weight = call.InRows(kOther, 0, 1, cols).data,
+                               .eps = 1e-6f,
+                               .normed = call.Out<bf16>("normed", rows, cols)},
+                              call.stream());
+  return {};
+}
+
+struct AttentionHeads {
+  int64_t q;
+  int64_t kv;
+  int64_t dim;
+  bool norms;
+  int64_t block_size;
+};
+
+// Rows out of order over all blocks, one written nowhere; a few hold values that are not finite.
+Status RunNormRopeWrite(OperatorCall& call, const AttentionHeads& heads) {
+  constexpr int64_t kRows = 37;
+  constexpr int64_t kBlocks = 5;
   constexpr int64_t kPositions = 4096;
   const RopeTable table =
-      BuildRopeTable({.theta = 1e6, .rotary_dim = static_cast<int32_t>(head_dim)}, kPositions);
-  std::vector<int32_t> positions;
-  for (int64_t r = 0; r < kRows; ++r) {
-    positions.push_back(static_cast<int32_t>(CheckWord(22, 0, r) % kPositions));
-  }
-  positions[0] = 0;
-  positions[1] = kPositions - 1;
-  const int64_t cols = heads * head_dim;
-  const auto x = MakeRows<bf16>(kX, 0, kRows, cols, *call.stream().pool);
+      BuildRopeTable({.theta = 1e6, .rotary_dim = static_cast<int32_t>(heads.dim)}, kPositions);
   RopeView view = table.view();
   view.cos = call.In(table.cos);
   view.sin = call.In(table.sin);
-  call.backend().Rope({.x = call.Out<bf16>("x", kRows, cols, cols + 8, x),
-                       .head_dim = head_dim,
-                       .positions = call.In(std::move(positions)),
-                       .table = view},
-                      call.stream());
+  std::vector<int32_t> positions;
+  std::vector<int32_t> slots;
+  const auto num_slots = static_cast<int32_t>(kBlocks * heads.block_size);
+  for (int32_t r = 0; r < kRows; ++r) {
+    positions.push_back(static_cast<int32_t>(CheckWord(22, 0, r) % kPositions));
+    slots.push_back((r * 29 + 3) % num_slots);
+  }
+  positions[0] = 0;
+  positions[1] = kPositions - 1;
+  slots[5] = -1;
+  const int64_t cols = (heads.q + 2 * heads.kv) * heads.dim;
+  auto qkv = MakeRows<bf16>(kX, 0, kRows, cols, *call.stream().pool);
+  qkv[static_cast<size_t>(3 * cols + heads.q * heads.dim)] = bf16{0x7f80};  // in K
+  qkv[static_cast<size_t>(17 * cols + cols - 1)] = bf16{0xffc1};            // in V
+  const int64_t block_elements = 2 * heads.kv * heads.block_size * heads.dim;
+  const Rows<bf16> pool = call.Out<bf16>("pool", kBlocks, block_elements, block_elements + 64);
+  const Rows<uint8_t> faults =
+      call.Out<uint8_t>("row_faults", 1, kRows, kRows, std::vector<uint8_t>(kRows));
+  const CheckInput weights{.tag = 24, .values = CheckValues::kSpread};
+  call.backend().NormRopeWrite(
+      {.qkv = call.Out<bf16>("qkv", kRows, cols, cols + 8, qkv),
+       .num_heads = heads.q,
+       .q_norm = heads.norms ? call.InRows(weights, 0, 1, heads.dim).data : nullptr,
+       .k_norm = heads.norms ? call.InRows(weights, 1, 2, heads.dim).data : nullptr,
+       .eps = 1e-6f,
+       .positions = call.In(std::move(positions)),
+       .table = view,
+       .slots = call.In(std::move(slots)),
+       .kv = {.pool = pool.data,
+              .num_blocks = kBlocks,
+              .block_size = heads.block_size,
+              .num_kv_heads = heads.kv,
+              .head_dim = heads.dim,
+              .block_stride = pool.stride},
+       .row_faults = faults.data},
+      call.stream());
   return {};
 }
 
@@ -92,14 +136,6 @@ Status RunSiluMul(OperatorCall& call, int64_t rows, int64_t cols) {
   return {};
 }
 
-Status RunResidual(OperatorCall& call, const CheckInput& input, int64_t rows, int64_t cols) {
-  call.backend().Residual({.a = call.InRows(input, 0, rows, cols),
-                           .b = call.InRows({21, input.values}, 0, rows, cols),
-                           .y = call.Out<bf16>("y", rows, cols)},
-                          call.stream());
-  return {};
-}
-
 Status RunEmbedding(OperatorCall& call, int64_t rows, int64_t cols) {
   constexpr int64_t kVocab = 300;
   std::vector<int32_t> ids;
@@ -115,37 +151,6 @@ Status RunEmbedding(OperatorCall& call, int64_t rows, int64_t cols) {
                             .slots = call.In(std::move(slots)),
                             .newest = call.In(std::vector<int32_t>{7, 299, 0, 150})},
                            call.stream());
-  return {};
-}
-
-// Rows out of order over all blocks, one written nowhere; a few hold values that are not finite.
-Status RunKvWrite(OperatorCall& call, int64_t block_size, int64_t heads, int64_t head_dim) {
-  constexpr int64_t kRows = 37;
-  constexpr int64_t kBlocks = 5;
-  const int64_t cols = heads * head_dim;
-  std::vector<int32_t> slots;
-  slots.reserve(kRows);
-  const auto num_slots = static_cast<int32_t>(kBlocks * block_size);
-  for (int32_t r = 0; r < kRows; ++r) slots.push_back((r * 29 + 3) % num_slots);
-  slots[5] = -1;
-  auto k = MakeRows<bf16>(kX, 0, kRows, cols, *call.stream().pool);
-  k[static_cast<size_t>(3 * cols + 1)] = bf16{0x7f80};
-  k[static_cast<size_t>(17 * cols + cols - 1)] = bf16{0xffc1};
-  const int64_t block_elements = 2 * heads * block_size * head_dim;
-  const Rows<bf16> pool = call.Out<bf16>("pool", kBlocks, block_elements, block_elements + 64);
-  const Rows<uint8_t> faults =
-      call.Out<uint8_t>("row_faults", 1, kRows, kRows, std::vector<uint8_t>(kRows));
-  call.backend().KvWrite({.k = {call.In(std::move(k)), kRows, cols},
-                          .v = call.InRows(kOther, 0, kRows, cols),
-                          .slots = call.In(std::move(slots)),
-                          .kv = {.pool = pool.data,
-                                 .num_blocks = kBlocks,
-                                 .block_size = block_size,
-                                 .num_kv_heads = heads,
-                                 .head_dim = head_dim,
-                                 .block_stride = pool.stride},
-                          .row_faults = faults.data},
-                         call.stream());
   return {};
 }
 
@@ -171,12 +176,26 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
           return RunRmsNorm(call, {20, values}, 1, 2048);
         });
   }
-  for (const auto& [heads, head_dim] :
-       std::vector<std::pair<int64_t, int64_t>>{{1, 16}, {12, 64}, {24, 128}}) {
-    add("rope", fmt::format("9 rows of {} x {}", heads, head_dim),
-        [heads = heads, head_dim = head_dim](OperatorCall& call) {
-          return RunRope(call, heads, head_dim);
-        });
+  for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {7, 129}, {3, 576}, {3, 2048}, {3, 2056}, {2, 5120}}) {
+    for (const CheckValues values : {CheckValues::kSpread, CheckValues::kSpecial}) {
+      add("residual_norm",
+          fmt::format("{} x {}, values of kind {}", rows, cols, static_cast<int>(values)),
+          [rows = rows, cols = cols, values](OperatorCall& call) {
+            return RunResidualNorm(call, {20, values}, rows, cols);
+          });
+    }
+  }
+  add("residual_norm", "64 x 512, wide", [](OperatorCall& call) {
+    return RunResidualNorm(call, {20, CheckValues::kWide}, 64, 512);
+  });
+  const AttentionHeads all_heads[] = {
+      {16, 8, 128, true, 16}, {40, 20, 64, false, 32}, {4, 2, 32, true, 64}, {5, 3, 16, true, 16}};
+  for (const AttentionHeads& heads : all_heads) {
+    add("norm_rope_write",
+        fmt::format("37 rows of {} / {} x {}{}, blocks of {}", heads.q, heads.kv, heads.dim,
+                    heads.norms ? " with norms" : "", heads.block_size),
+        [=](OperatorCall& call) { return RunNormRopeWrite(call, heads); });
   }
   const std::pair<int64_t, int64_t> shapes[] = {{1, 1}, {7, 129}, {5, 6144}};
   add("silu_mul", "all gates", RunAllGates);
@@ -185,24 +204,9 @@ void AddRowChecks(std::vector<SelfCheckCase>& cases) {
         [rows = rows, cols = cols](OperatorCall& call) { return RunSiluMul(call, rows, cols); });
   }
   for (const auto& [rows, cols] : shapes) {
-    add("residual", fmt::format("{} x {}", rows, cols),
-        [rows = rows, cols = cols](OperatorCall& call) {
-          return RunResidual(call, {20, CheckValues::kSpecial}, rows, cols);
-        });
-  }
-  add("residual", "64 x 512, wide", [](OperatorCall& call) {
-    return RunResidual(call, {20, CheckValues::kWide}, 64, 512);
-  });
-  for (const auto& [rows, cols] : shapes) {
     add("embedding", fmt::format("{} x {}", rows, cols),
         [rows = rows, cols = cols](OperatorCall& call) { return RunEmbedding(call, rows, cols); });
   }
-  for (const int64_t block_size : {16, 32, 64}) {
-    add("kv_write", fmt::format("37 rows of 3 x 64, blocks of {}", block_size),
-        [=](OperatorCall& call) { return RunKvWrite(call, block_size, 3, 64); });
-  }
-  add("kv_write", "37 rows of 8 x 128, blocks of 16",
-      [](OperatorCall& call) { return RunKvWrite(call, 16, 8, 128); });
 }
 
 }  // namespace vexact

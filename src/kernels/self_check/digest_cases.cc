@@ -18,10 +18,11 @@ struct DigestModel {
   int64_t vocab;
   float eps;
   double theta;
+  bool qk_norms;
 };
 constexpr DigestModel kModels[] = {
-    {"Qwen3-1.7B", 2048, 6144, 16, 8, 128, 151936, 1e-6f, 1e6},
-    {"SmolLM2-135M", 576, 1536, 9, 3, 64, 49152, 1e-5f, 1e5},
+    {"Qwen3-1.7B", 2048, 6144, 16, 8, 128, 151936, 1e-6f, 1e6, true},
+    {"SmolLM2-135M", 576, 1536, 9, 3, 64, 49152, 1e-5f, 1e5, false},
 };
 // Of Qwen3-30B-A3B.
 constexpr int64_t kExperts = 128;
@@ -70,39 +71,80 @@ void AddLinears(Cases& cases, const DigestModel& m) {
   AddLinear(cases, m, "lm_head", {m.vocab, m.hidden, false, true});
 }
 
-void AddRmsNorm(Cases& cases, const DigestModel& m, int64_t groups, int64_t group) {
-  Add(cases, fmt::format("rms_norm of {}, {} x {}", m.name, groups, group),
+void AddRmsNorm(Cases& cases, const DigestModel& m) {
+  Add(cases, fmt::format("rms_norm of {}, 1 x {}", m.name, m.hidden),
       [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
-        call.backend().RmsNorm({.x = call.InRows(kX, begin, end, groups * group),
-                                .weight = call.InRows(kOther, 0, 1, group).data,
-                                .group = group,
+        call.backend().RmsNorm({.x = call.InRows(kX, begin, end, m.hidden),
+                                .weight = call.InRows(kOther, 0, 1, m.hidden).data,
+                                .group = m.hidden,
                                 .eps = m.eps,
-                                .y = call.Out<bf16>("y", end - begin, groups * group)},
+                                .y = call.Out<bf16>("y", end - begin, m.hidden)},
                                call.stream());
         return {};
       });
 }
 
-void AddRope(Cases& cases, const DigestModel& m, int64_t heads) {
-  Add(cases, fmt::format("rope of {}, {} x {}", m.name, heads, m.head_dim),
+void AddResidualNorm(Cases& cases, const DigestModel& m) {
+  Add(cases, fmt::format("residual_norm of {}, {}", m.name, m.hidden),
+      [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
+        const int64_t rows = end - begin;
+        const auto hidden = MakeRows<bf16>(kX, begin, end, m.hidden, *call.stream().pool);
+        call.backend().ResidualNorm(
+            {.hidden = call.Out<bf16>("hidden", rows, m.hidden, m.hidden, hidden),
+             .branch = call.InRows(kOther, begin, end, m.hidden),
+             .weight = call.InRows(kOther, 0, 1, m.hidden).data,
+             .eps = m.eps,
+             .normed = call.Out<bf16>("normed", rows, m.hidden)},
+            call.stream());
+        return {};
+      });
+}
+
+// Every row has a block of its own; each hundredth holds an infinity in K.
+void AddNormRopeWrite(Cases& cases, const DigestModel& m) {
+  Add(cases,
+      fmt::format("norm_rope_write of {}, {} / {} x {}", m.name, m.heads, m.kv_heads, m.head_dim),
       [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
         constexpr int64_t kPositions = 8192;
+        constexpr int64_t kBlockSize = 16;
         const RopeTable table = BuildRopeTable(
             {.theta = m.theta, .rotary_dim = static_cast<int32_t>(m.head_dim)}, kPositions);
-        std::vector<int32_t> positions;
-        for (int64_t r = begin; r < end; ++r) {
-          positions.push_back(static_cast<int32_t>(CheckWord(63, r, 0) % kPositions));
-        }
-        const int64_t cols = heads * m.head_dim;
-        const auto x = MakeRows<bf16>(kX, begin, end, cols, *call.stream().pool);
         RopeView view = table.view();
         view.cos = call.In(table.cos);
         view.sin = call.In(table.sin);
-        call.backend().Rope({.x = call.Out<bf16>("x", end - begin, cols, cols, x),
-                             .head_dim = m.head_dim,
-                             .positions = call.In(std::move(positions)),
-                             .table = view},
-                            call.stream());
+        const int64_t rows = end - begin;
+        const int64_t cols = (m.heads + 2 * m.kv_heads) * m.head_dim;
+        auto qkv = MakeRows<bf16>(kX, begin, end, cols, *call.stream().pool);
+        std::vector<int32_t> positions;
+        std::vector<int32_t> slots;
+        for (int64_t r = 0; r < rows; ++r) {
+          positions.push_back(static_cast<int32_t>(CheckWord(63, begin + r, 0) % kPositions));
+          slots.push_back(static_cast<int32_t>(r * kBlockSize + (begin + r) % kBlockSize));
+          if ((begin + r) % 100 != 50) continue;
+          qkv[static_cast<size_t>(r * cols + m.heads * m.head_dim + 5)] = bf16{0xff80};
+        }
+        const int64_t block_elements = 2 * kBlockSize * m.kv_heads * m.head_dim;
+        const std::vector<bf16> zeros(static_cast<size_t>(rows * block_elements));
+        const Rows<bf16> pool = call.Out("pool", rows, block_elements, block_elements, zeros);
+        const auto faults =
+            call.Out("row_faults", rows, 1, 1, std::vector<uint8_t>(static_cast<size_t>(rows)));
+        const bf16* const norm = call.InRows(kOther, 0, 1, m.head_dim).data;
+        call.backend().NormRopeWrite({.qkv = call.Out<bf16>("qkv", rows, cols, cols, qkv),
+                                      .num_heads = m.heads,
+                                      .q_norm = m.qk_norms ? norm : nullptr,
+                                      .k_norm = m.qk_norms ? norm : nullptr,
+                                      .eps = m.eps,
+                                      .positions = call.In(std::move(positions)),
+                                      .table = view,
+                                      .slots = call.In(std::move(slots)),
+                                      .kv = {.pool = pool.data,
+                                             .num_blocks = rows,
+                                             .block_size = kBlockSize,
+                                             .num_kv_heads = m.kv_heads,
+                                             .head_dim = m.head_dim,
+                                             .block_stride = block_elements},
+                                      .row_faults = faults.data},
+                                     call.stream());
         return {};
       });
 }
@@ -117,14 +159,6 @@ void AddElementwise(Cases& cases, const DigestModel& m) {
                                call.stream());
         return {};
       });
-  Add(cases, fmt::format("residual of {}, {}", m.name, m.hidden),
-      [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
-        call.backend().Residual({.a = call.InRows(kX, begin, end, m.hidden),
-                                 .b = call.InRows(kOther, begin, end, m.hidden),
-                                 .y = call.Out<bf16>("y", end - begin, m.hidden)},
-                                call.stream());
-        return {};
-      });
   Add(cases, fmt::format("embedding of {}, {}", m.name, m.hidden),
       [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
         constexpr int64_t kVocab = 4096;  // of the table: a copy knows no more
@@ -136,39 +170,6 @@ void AddElementwise(Cases& cases, const DigestModel& m) {
                                   .ids = call.In(std::move(ids)),
                                   .y = call.Out<bf16>("y", end - begin, m.hidden)},
                                  call.stream());
-        return {};
-      });
-}
-
-// Every row has a block of its own; each hundredth holds an infinity.
-void AddKvWrite(Cases& cases, const DigestModel& m) {
-  Add(cases, fmt::format("kv_write of {}, {} x {}", m.name, m.kv_heads, m.head_dim),
-      [=](OperatorCall& call, int64_t begin, int64_t end) -> Status {
-        constexpr int64_t kBlockSize = 16;
-        const int64_t cols = m.kv_heads * m.head_dim;
-        const int64_t rows = end - begin;
-        const int64_t block_elements = 2 * kBlockSize * cols;
-        std::vector<int32_t> slots;
-        auto k = MakeRows<bf16>(kX, begin, end, cols, *call.stream().pool);
-        for (int64_t r = 0; r < rows; ++r) {
-          slots.push_back(static_cast<int32_t>(r * kBlockSize + (begin + r) % kBlockSize));
-          if ((begin + r) % 100 == 50) k[static_cast<size_t>(r * cols + 5)] = bf16{0xff80};
-        }
-        const std::vector<bf16> zeros(static_cast<size_t>(rows * block_elements));
-        const Rows<bf16> pool = call.Out("pool", rows, block_elements, block_elements, zeros);
-        const auto faults =
-            call.Out("row_faults", rows, 1, 1, std::vector<uint8_t>(static_cast<size_t>(rows)));
-        call.backend().KvWrite({.k = {call.In(std::move(k)), rows, cols},
-                                .v = call.InRows(kOther, begin, end, cols),
-                                .slots = call.In(std::move(slots)),
-                                .kv = {.pool = pool.data,
-                                       .num_blocks = rows,
-                                       .block_size = kBlockSize,
-                                       .num_kv_heads = m.kv_heads,
-                                       .head_dim = m.head_dim,
-                                       .block_stride = block_elements},
-                                .row_faults = faults.data},
-                               call.stream());
         return {};
       });
 }
@@ -254,12 +255,10 @@ std::vector<DigestCase> DigestCases() {
   Cases cases;
   for (const DigestModel& model : kModels) {
     AddLinears(cases, model);
-    AddRmsNorm(cases, model, 1, model.hidden);
-    AddRmsNorm(cases, model, model.heads, model.head_dim);
-    AddRope(cases, model, model.heads);
-    AddRope(cases, model, model.kv_heads);
+    AddRmsNorm(cases, model);
+    AddResidualNorm(cases, model);
+    AddNormRopeWrite(cases, model);
     AddElementwise(cases, model);
-    AddKvWrite(cases, model);
     AddAttention(cases, model);
     AddLogits(cases, model);
   }

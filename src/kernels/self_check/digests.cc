@@ -14,6 +14,12 @@ constexpr size_t kArenaBytes = size_t{3} << 30;
 constexpr size_t kNumBlocks = std::size(kDigestRows);
 int64_t BlockBegin(size_t block) { return block == 0 ? 0 : kDigestRows[block - 1]; }
 
+// The numbers of rows that are no more than `max_rows`.
+std::span<const int64_t> RowsUpTo(int64_t max_rows) {
+  return {std::begin(kDigestRows),
+          std::upper_bound(std::begin(kDigestRows), std::end(kDigestRows), max_rows)};
+}
+
 // A case on a backend: its weight and the memory of its calls.
 class DigestRun {
  public:
@@ -93,14 +99,14 @@ Status CompareBlocks(DigestRun& run, const OperatorDigests& recorded, size_t fir
 
 }  // namespace
 
-Result<OperatorDigests> RecordDigests(const DigestCase& digest_case, const Backend& backend,
-                                      ThreadPool& pool) {
+Result<OperatorDigests> RecordDigests(const DigestCase& digest_case, int64_t max_rows,
+                                      const Backend& backend, ThreadPool& pool) {
   if (digest_case.problem.out_features > 0) {
     VX_RETURN_IF_ERROR(backend.PrepareLinear({&digest_case.problem, 1}, kDigestRows));
   }
   VX_ASSIGN_OR_RETURN(DigestRun run, DigestRun::Create(digest_case, backend, pool));
   VX_ASSIGN_OR_RETURN(const auto all, run.Rows256(0, kDigestRows[kNumBlocks - 1]));
-  for (const int64_t rows : kDigestRows) {
+  for (const int64_t rows : RowsUpTo(max_rows)) {
     VX_ASSIGN_OR_RETURN(const auto some, run.Rows256(0, rows));
     const auto differs = std::mismatch(some.begin(), some.end(), all.begin()).first;
     if (differs != some.end()) {
@@ -124,8 +130,7 @@ Result<DigestComparison> CompareDigests(const DigestCase& digest_case,
                                         const Backend& backend, ThreadPool& pool) {
   VX_ASSIGN_OR_RETURN(DigestRun run, DigestRun::Create(digest_case, backend, pool));
   DigestComparison comparison;
-  const auto inside = static_cast<size_t>(
-      std::upper_bound(std::begin(kDigestRows), std::end(kDigestRows), max_rows) - kDigestRows);
+  const size_t inside = RowsUpTo(max_rows).size();
   if (inside > 0) {
     VX_RETURN_IF_ERROR(CompareBlocks(run, recorded, 0, inside - 1, comparison));
   }

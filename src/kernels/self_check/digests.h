@@ -34,10 +34,11 @@ struct OperatorDigests {
   std::vector<std::string> blocks;  // of kDigestRows: rows [kDigestRows[i - 1], kDigestRows[i])
 };
 
-// Runs a case at every number of rows. Errors: no memory; a failed device; kInternal if rows have
-// other bits at another number of rows, naming both.
-Result<OperatorDigests> RecordDigests(const DigestCase& digest_case, const Backend& backend,
-                                      ThreadPool& pool);
+// Runs a case at the most rows, and again at every number of rows up to `max_rows`. Errors: no
+// memory; a failed device; kInternal if rows have other bits at another number of rows, naming
+// both.
+Result<OperatorDigests> RecordDigests(const DigestCase& digest_case, int64_t max_rows,
+                                      const Backend& backend, ThreadPool& pool);
 
 struct DigestComparison {
   int64_t num_blocks = 0;

@@ -54,7 +54,7 @@ Result<SelfCheckReport> RunSelfCheck(const Backend& device, const Backend& expec
 
 // Parts of SelfCheckCases.
 void AddLinearChecks(std::vector<SelfCheckCase>& cases);
-void AddRowChecks(std::vector<SelfCheckCase>& cases);  // rms_norm to kv_write
+void AddRowChecks(std::vector<SelfCheckCase>& cases);  // rms_norm to embedding
 void AddAttentionChecks(std::vector<SelfCheckCase>& cases);
 void AddMoeChecks(std::vector<SelfCheckCase>& cases);
 void AddLogitChecks(std::vector<SelfCheckCase>& cases);  // sum_logits, logprob, sample

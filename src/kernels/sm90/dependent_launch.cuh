@@ -2,9 +2,19 @@
 // so that its constant data (weights) streams in meanwhile.
 //
 // Such a kernel reads what earlier kernels wrote, and writes anything, only after WaitForEarlier;
-// every kernel launched with LaunchDependent calls it in each of its blocks. AllowLater lets the
-// next one start as soon as there is room; a next one launched in the ordinary way still waits for
-// the end.
+// every kernel launched with LaunchDependent calls it in each of its blocks.
+//
+// Why that is enough. WaitForEarlier returns when the kernel before has ended in all its blocks and
+// what it wrote is visible. That kernel ended after its own WaitForEarlier had returned, or was
+// launched in the ordinary way and began after the end of all before it: so everything earlier in
+// the stream has ended too, and nobody is left who reads what we overwrite or writes what we read.
+// A kernel that ended without waiting would break the chain for all after it.
+//
+// AllowLater may come anywhere, and comes first: it only lets the next kernel's blocks start where
+// there is room once all of ours have started, and those wait for our end before they touch what we
+// do. (If it were called last, launches would overlap less and no reader would be safer.) What may
+// run ahead of any wait is reading what no kernel of a step writes: weights. A next kernel that was
+// launched in the ordinary way, cuBLASLt's for one, still starts after our end.
 #ifndef VEXACT_KERNELS_SM90_DEPENDENT_LAUNCH_CUH_
 #define VEXACT_KERNELS_SM90_DEPENDENT_LAUNCH_CUH_
 

@@ -4,24 +4,42 @@
 #define VEXACT_KERNELS_SM90_SCRATCH_CUH_
 
 #include <cstddef>
+#include <string>
+#include <utility>
 
+#include "base/result.h"
 #include "kernels/sm90/launch.cuh"
 
 namespace vexact::sm90 {
 
 class Scratch {
  public:
-  Scratch(size_t bytes, const Stream& stream) : stream_(stream) {
-    CheckCuda(cudaMallocAsync(&data_, bytes, stream.cuda));
+  static Result<Scratch> Allocate(size_t bytes, const Stream& stream) {
+    Scratch scratch;
+    scratch.queue_ = stream.cuda;
+    const cudaError_t e = cudaMallocAsync(&scratch.data_, bytes, stream.cuda);
+    if (e == cudaErrorMemoryAllocation) {
+      static_cast<void>(cudaGetLastError());  // this error stays with the runtime otherwise
+      scratch.data_ = nullptr;
+      return Error{ErrorCode::kResourceExhausted, "device memory: expected " +
+                                                      std::to_string(bytes) +
+                                                      " free bytes for a step, found fewer"};
+    }
+    CheckCuda(e);
+    return Result<Scratch>(std::move(scratch));
   }
-  ~Scratch() { CheckCuda(cudaFreeAsync(data_, stream_.cuda)); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    if (data_ != nullptr) CheckCuda(cudaFreeAsync(data_, queue_));
+  }
+  Scratch(Scratch&& other) noexcept
+      : queue_(other.queue_), data_(std::exchange(other.data_, nullptr)) {}
+  Scratch& operator=(Scratch&&) = delete;
 
   void* data() const { return data_; }
 
  private:
-  const Stream& stream_;
+  Scratch() = default;
+  cudaStream_t queue_ = nullptr;
   void* data_ = nullptr;
 };
 

@@ -1,0 +1,227 @@
+// vexact bench compare: the same requests in both modes, in turn, in one process: what does mode
+// invariant cost?
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/bench.h"
+#include "cli/bench_workload.h"
+#include "cli/compare_report.h"
+#include "cli/device_speed.h"
+#include "cli/fail.h"
+#include "common/engine_flags.h"
+#include "common/flags.h"
+#include "common/interrupt.h"
+#include "common/output_file.h"
+#include "engine/engine.h"
+
+namespace vexact {
+namespace {
+
+struct CompareFlags {
+  EngineFlags engine;
+  WorkloadFlags workload;
+  int32_t repeats = 5;
+  std::string out = ".";
+};
+
+std::string WorkloadText(const WorkloadFlags& flags, size_t num_requests) {
+  std::string source = fmt::format("random prompts of {} tokens", flags.input_len);
+  for (const std::string& file : {flags.input, flags.trace, flags.dataset}) {
+    if (!file.empty()) source = file;
+  }
+  return fmt::format("{} requests, all at once: {}", num_requests, source);
+}
+
+// bf16 words of the linears that a decode step multiplies by: of experts, those of one token.
+int64_t WeightWordsOf(const ModelConfig& c) {
+  const int64_t hidden = c.hidden_size;
+  const int64_t attention = int64_t{2} * (c.num_heads + c.num_kv_heads) * c.head_dim * hidden;
+  const int64_t dense = 3 * hidden * c.intermediate_size;
+  const int64_t experts = hidden * c.moe.num_experts +
+                          3 * hidden * c.moe.moe_intermediate_size * c.moe.num_experts_per_tok;
+  const int64_t mlp = c.moe.num_experts > 0 ? experts : dense;
+  return c.num_layers * (attention + mlp) + hidden * c.vocab_size;
+}
+
+class Comparison {
+ public:
+  Comparison(const CompareFlags& flags, InterruptSignals& interrupts)
+      : flags_(flags), interrupts_(interrupts) {}
+
+  Result<CompareReport> Run() {
+    VX_RETURN_IF_ERROR(Load());
+    const WorkloadSource source{models_[0]->config().vocab_size, tokenizer_.get(),
+                                flags_.engine.config.seed};
+    VX_ASSIGN_OR_RETURN(const std::vector<Request> requests, MakeRequests(flags_.workload, source));
+    report_.workload = WorkloadText(flags_.workload, requests.size());
+    for (int32_t repeat = 0; repeat < flags_.repeats; ++repeat) {
+      for (int turn = 0; turn < 2; ++turn) {
+        // Each mode goes first as often as the other.
+        VX_RETURN_IF_ERROR(RunOnce((repeat + turn) % 2, requests, source));
+      }
+    }
+    for (int m = 0; m < 2; ++m) {
+      report_.modes[m].linear_choices = models_[m]->backend().LinearChoices();
+    }
+    return std::move(report_);
+  }
+
+ private:
+  // One copy of the weights for both modes.
+  Status Load() {
+    const std::string& device = flags_.engine.device;
+    VX_ASSIGN_OR_RETURN(auto invariant, MakeBackend(device, Mode::kInvariant));
+    VX_ASSIGN_OR_RETURN(auto variant, OpenBackend(device, Mode::kVariant));
+    ModelLoadOptions options;
+    options.progress = [this](int64_t /*layers*/, int64_t /*all*/) {
+      interrupts_.EndProcessIfTriggered();
+    };
+    VX_ASSIGN_OR_RETURN(LoadedModel loaded,
+                        LoadModel(flags_.engine.model, std::move(invariant), options));
+    models_[0] = loaded.model;
+    VX_ASSIGN_OR_RETURN(models_[1], loaded.model->On(std::move(variant)));
+    tokenizer_ = loaded.tokenizer;
+    report_.model = flags_.engine.model.path;
+    report_.device = models_[0]->backend().Description();
+    return MeasureFloor();
+  }
+
+  Status MeasureFloor() {
+    const int32_t threads = flags_.engine.config.num_threads;
+    ThreadPool pool(
+        threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+    // On the free backend: the floor is what the device can do, not what the mode allows.
+    VX_ASSIGN_OR_RETURN(const DeviceSpeed speed, MeasureDevice(models_[1]->backend(), pool));
+    report_.floor = {.weight_words = WeightWordsOf(models_[0]->config()),
+                     .kv_bytes_per_token = models_[0]->KvBytesPerToken(),
+                     .block_size = flags_.engine.config.block_size,
+                     .bytes_per_s = speed.bandwidth,
+                     .macs_per_s = speed.matrix_rate};
+    return {};
+  }
+
+  // An engine for each run: both modes have all of the device's memory, and nothing is left behind.
+  Status RunOnce(int m, const std::vector<Request>& requests, const WorkloadSource& source) {
+    CompareMode& mode = report_.modes[m];
+    CompareRun run;
+    EngineConfig config = flags_.engine.config;
+    config.mode = mode.mode = models_[m]->backend().mode();
+    config.on_step = [&run](const StepStats& stats) { run.steps.push_back(stats); };
+    VX_ASSIGN_OR_RETURN(const auto engine,
+                        Engine::Create(std::move(config), models_[m], tokenizer_));
+    mode.attn_impl = engine->config().attn_impl;
+    VX_RETURN_IF_ERROR(Answer(*engine, WarmupRequests(flags_.workload, source)).status);
+    engine->ResetPrefixCache();
+    run.steps.clear();
+    const auto start = std::chrono::steady_clock::now();
+    const Answered answered = Answer(*engine, requests);
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    VX_RETURN_IF_ERROR(answered.status);
+    mode.calls += engine->Stats().calls;
+    run.wall_s = elapsed.count();
+    run.output_tokens = answered.output_tokens;
+    fmt::print(stderr, "{:<9} {:.3f} s, {:.1f} output tokens/s, {} steps\n", ModeName(mode.mode),
+               run.wall_s, static_cast<double>(run.output_tokens) / run.wall_s, run.steps.size());
+    mode.runs.push_back(std::move(run));
+    return {};
+  }
+
+  struct Answered {
+    Status status;
+    int64_t output_tokens = 0;
+  };
+
+  // All requests are there before the first step, so that every run has the same batches: an
+  // EngineFront would begin while they come.
+  Answered Answer(Engine& engine, std::vector<Request> requests) {
+    Answered answered;
+    for (Request& request : requests) {
+      request.sampling.ignore_eos = true;
+      const Result<RequestId> id = engine.Add(std::move(request));
+      if (!id.ok()) answered.status = id.error();
+    }
+    while (engine.HasWork()) {
+      interrupts_.EndProcessIfTriggered();
+      for (const Output& output : engine.Step()) {
+        answered.output_tokens += static_cast<int64_t>(output.token_ids.size());
+        if (output.finish_reason != FinishReason::kError &&
+            output.finish_reason != FinishReason::kTimeout) {
+          continue;
+        }
+        answered.status =
+            MakeError(ErrorCode::kInternal, "request {}: expected an answer, found {} {}",
+                      output.request_id, FinishReasonName(output.finish_reason), output.error);
+      }
+    }
+    return answered;
+  }
+
+  const CompareFlags& flags_;
+  InterruptSignals& interrupts_;
+  std::shared_ptr<const Model> models_[2];  // invariant, variant
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  CompareReport report_;
+};
+
+Status WriteFile(const std::string& path, const std::string& text) {
+  VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path));
+  file.Write(text);
+  return file.Close();
+}
+
+Status WriteReport(const CompareReport& report, const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return MakeError(ErrorCode::kIo, "{}: {}", folder, error.message());
+  VX_RETURN_IF_ERROR(WriteFile(folder + "/results.json", CompareJson(report) + "\n"));
+  VX_RETURN_IF_ERROR(WriteFile(folder + "/compare.svg", CompareSvg(report)));
+  const std::string text = CompareMarkdown(report, "compare.svg");
+  VX_RETURN_IF_ERROR(WriteFile(folder + "/compare.md", text));
+  return WriteFile("-", text);
+}
+
+int Run(const CompareFlags& flags) {
+  if (flags.engine.config.mode != Mode::kInvariant || !flags.engine.config.attn_impl.empty() ||
+      !flags.engine.batch_probe.empty()) {
+    return Fail(Error{ErrorCode::kInvalidArgument,
+                      "bench compare: expected neither --mode, --attn-impl nor --batch-probe: it "
+                      "runs both modes, each with its own attention, and compares their batches"},
+                kExitUsage);
+  }
+  InterruptSignals interrupts;
+  const Result<CompareReport> report = Comparison(flags, interrupts).Run();
+  if (!report.ok()) return Fail(report.error());
+  const Status status = WriteReport(*report, flags.out);
+  return status.ok() ? kExitSuccess : Fail(status.error());
+}
+
+}  // namespace
+
+void AddBenchCompare(CLI::App& bench, Command& chosen) {
+  const auto flags = std::make_shared<CompareFlags>();
+  CLI::App* const command =
+      bench.add_subcommand("compare", "Both modes in turn: what do the same bits cost?");
+  command->footer(
+      "Writes results.json, compare.md (also to standard output) and compare.svg. Every run has an "
+      "engine of its own over one copy of the weights; loading, making the engine and warm-up are "
+      "outside the clock.\nExit status: 0 every request was answered, 1 one failed or the run did, "
+      "2 wrong usage.");
+  AddWorkloadFlags(*command, flags->workload);
+  const auto set_repeats = [flags](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(flags->repeats, ParseNumber<int32_t>(text));
+    return flags->repeats >= 1 ? Status()
+                               : InvalidArgument("expected at least 1, found {}", flags->repeats);
+  };
+  AddTextFlag(*command, "--repeats", set_repeats, "runs of each mode [5]")->type_name("INT");
+  command->add_option("--out", flags->out, "folder for the three files [.]")->type_name("FOLDER");
+  AddEngineFlags(*command, flags->engine);
+  command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
+}
+
+}  // namespace vexact

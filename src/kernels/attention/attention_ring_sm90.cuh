@@ -1,0 +1,284 @@
+// The ring through which a producer warp hands keys and values to the 8 consumer warps of a block,
+// tile after tile of 128 positions, and the producer: it takes the block's work, copies what the
+// work reads with the copy engine, and says to the consumers what they compute.
+//
+// Without prefill in the step, block b does run b of the decode work; then positions of earlier
+// steps are copied before the kernels ahead have finished (attention.h says why they may be), so
+// that a layer's keys and values stream in while its queries are computed. With prefill, blocks
+// take prefill's units and then decode's runs from one list, by tickets.
+#ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_RING_SM90_CUH_
+#define VEXACT_KERNELS_ATTENTION_ATTENTION_RING_SM90_CUH_
+
+#include <cstdint>
+
+#include "kernels/attention/attention_parameters_sm90.cuh"
+#include "kernels/attention/attention_work_sm90.cuh"
+#include "kernels/sm90/async_copy.cuh"
+#include "kernels/sm90/barrier.cuh"
+#include "kernels/sm90/dependent_launch.cuh"
+#include "kernels/sm90/reduce.cuh"
+
+namespace vexact::sm90 {
+
+inline constexpr int kConsumers = kAttentionWarps * kWarp;        // threads
+inline constexpr int kAttentionThreads = kConsumers + 4 * kWarp;  // the producer's warpgroup behind
+
+__device__ __forceinline__ void MeetConsumers() {
+  asm volatile("bar.sync 1, %0;" ::"n"(kConsumers) : "memory");
+}
+
+// A place in a ring and the parity of its round.
+template <int kStages>
+struct RingPlace {
+  int stage = 0;
+  uint32_t round = 0;
+
+  __device__ __forceinline__ void Advance() {
+    if (++stage < kStages) return;
+    stage = 0;
+    round ^= 1;
+  }
+};
+
+// Keys and values take turns. A stage of decode is chunks one after the other; of prefill it is
+// runs of columns, each [128][64], as wgmma reads an operand.
+template <int kHeadDim>
+struct KvRing {
+  static constexpr int kStageBytes = kTileChunks * KvChunk<kHeadDim>::kBytes;
+  static constexpr int kStages = kHeadDim == 128 ? 6 : 12;  // 192 KB and less
+  static constexpr int kTickets = 2;
+
+  alignas(1024) unsigned char stages[kStages][kStageBytes];
+  uint64_t full[kStages];
+  uint64_t empty[kStages];
+  uint64_t ticket_full[kTickets];
+  uint64_t ticket_empty[kTickets];
+  int32_t ticket[kTickets];
+  DecodeRun own_run;  // of the block's index
+
+  // By warp 1; then __syncthreads. A step without prefill begins with this run: it is there as soon
+  // as it is known that there is no prefill.
+  __device__ __forceinline__ void LoadOwnRun(const AttentionParameters& p) {
+    static_assert(sizeof(DecodeRun) == 2 * sizeof(DecodeBoundary));
+    if (Lane() >= static_cast<int>(sizeof(DecodeRun) / 16)) return;
+    reinterpret_cast<int4*>(&own_run)[Lane()] =
+        __ldcg(reinterpret_cast<const int4*>(p.plan.boundaries + blockIdx.x) + Lane());
+  }
+  __device__ __forceinline__ DecodeRun RunAt(const AttentionParameters& p, int32_t run) const {
+    return run == static_cast<int32_t>(blockIdx.x) ? own_run : ReadRun(p, run);
+  }
+
+  // By one thread; then __syncthreads.
+  __device__ __forceinline__ void Init() {
+    for (int i = 0; i < kStages; ++i) {
+      InitBarrier(SharedAddress(&full[i]), 1);
+      InitBarrier(SharedAddress(&empty[i]), kAttentionWarps);
+    }
+    for (int i = 0; i < kTickets; ++i) {
+      InitBarrier(SharedAddress(&ticket_full[i]), 1);
+      InitBarrier(SharedAddress(&ticket_empty[i]), kAttentionWarps);
+    }
+    FenceBarrierInit();
+  }
+};
+
+// What a consumer warp sees of the ring.
+template <int kHeadDim>
+class RingReader {
+ public:
+  using Ring = KvRing<kHeadDim>;
+
+  __device__ explicit RingReader(Ring* ring) : ring_(ring) {}
+
+  // The stage that comes next, once it is there.
+  __device__ __forceinline__ unsigned char* Await() const {
+    WaitBarrier(SharedAddress(&ring_->full[place_.stage]), place_.round);
+    return ring_->stages[place_.stage];
+  }
+  // The warp has read it.
+  __device__ __forceinline__ void Release() {
+    __syncwarp();
+    if (Lane() == 0) Arrive(SharedAddress(&ring_->empty[place_.stage]));
+    place_.Advance();
+  }
+  __device__ __forceinline__ int32_t NextTicket() {
+    WaitBarrier(SharedAddress(&ring_->ticket_full[mail_.stage]), mail_.round);
+    const int32_t ticket = ring_->ticket[mail_.stage];
+    __syncwarp();
+    if (Lane() == 0) Arrive(SharedAddress(&ring_->ticket_empty[mail_.stage]));
+    mail_.Advance();
+    return ticket;
+  }
+
+ private:
+  Ring* ring_;
+  RingPlace<Ring::kStages> place_;
+  RingPlace<Ring::kTickets> mail_;
+};
+
+// What a step has for its blocks.
+struct BlockWork {
+  int32_t prefill_units;  // of all KV heads
+  int32_t runs;           // of decode
+};
+
+// By one thread of each block, once it takes no more: the last one sets the tickets back.
+__device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
+  __threadfence();
+  if (atomicAdd(&counters->blocks_finished, 1) != static_cast<int32_t>(gridDim.x) - 1) return;
+  counters->taken = 0;
+  counters->blocks_finished = 0;
+}
+
+template <int kHeadDim>
+class RingProducer {
+ public:
+  using Ring = KvRing<kHeadDim>;
+  using Chunk = KvChunk<kHeadDim>;
+
+  __device__ RingProducer(const AttentionParameters& p, Ring* ring) : p_(p), ring_(ring) {}
+
+  // The whole warp.
+  __device__ __forceinline__ void Run(const BlockWork& work) {
+    auto run = static_cast<int32_t>(blockIdx.x);
+    if (work.prefill_units > 0) {
+      Wait();
+      int32_t ticket = TakeTicket();
+      for (; ticket < work.prefill_units; ticket = TakeTicket()) {
+        CopyUnit(ReadPrefillWork(p_, ticket));
+      }
+      run = ticket - work.prefill_units;
+    }
+    while (run < work.runs) {
+      CopyRun(run);
+      run = work.prefill_units > 0 ? TakeTicket() - work.prefill_units : work.runs;
+    }
+    if (work.prefill_units > 0 && Lane() == 0) FinishTickets(p_.plan.counters);
+  }
+
+ private:
+  static constexpr int kWindow = kWarp / kTileChunks;  // tiles whose blocks the lanes hold
+
+  __device__ __forceinline__ void Wait() {
+    if (!waited_) WaitForEarlier();
+    waited_ = true;
+  }
+  // Also for the consumers, which stop at the same ticket.
+  __device__ __forceinline__ int32_t TakeTicket() {
+    int32_t ticket = 0;
+    if (Lane() == 0) ticket = atomicAdd(&p_.plan.counters->taken, 1);
+    ticket = __shfl_sync(kAllLanes, ticket, 0);
+    WaitBarrier(SharedAddress(&ring_->ticket_empty[mail_.stage]), mail_.round ^ 1);
+    if (Lane() == 0) {
+      ring_->ticket[mail_.stage] = ticket;
+      Arrive(SharedAddress(&ring_->ticket_full[mail_.stage]));
+    }
+    mail_.Advance();
+    return ticket;
+  }
+
+  // The next stage, empty, to be filled with `chunks` chunks.
+  __device__ __forceinline__ int Acquire(int32_t chunks) {
+    const int stage = place_.stage;
+    WaitBarrier(SharedAddress(&ring_->empty[stage]), place_.round ^ 1);
+    if (Lane() == 0) {
+      ArriveExpectBytes(SharedAddress(&ring_->full[stage]),
+                        static_cast<uint32_t>(chunks * Chunk::kBytes));
+    }
+    __syncwarp();
+    place_.Advance();
+    return stage;
+  }
+
+  // Row of the pool's tensor maps: of a position, in a head of K (part 0) or V (part 1).
+  __device__ __forceinline__ int32_t MapRow(int part, int32_t kv_head, int32_t position) const {
+    const auto head = part * static_cast<int32_t>(p_.kv.num_kv_heads) + kv_head;
+    return (head << p_.block_shift) + (position & ((1 << p_.block_shift) - 1));
+  }
+
+  // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
+  __device__ __forceinline__ void CopyRun(int32_t run) {
+    table_ = -1;
+    DecodeCursor cursor(p_, ring_->RunAt(p_, run));
+    for (; !cursor.done(); cursor.Advance()) {
+      FindBlocks(cursor);
+      const DecodeSequence& s = cursor.sequence();
+      const int32_t first = cursor.tile() * kTileChunks;
+      const int32_t chunks = min(kTileChunks, (s.context + kChunk - 1) / kChunk - first);
+      // Before this step's own positions, which a kernel just ahead writes.
+      const int32_t old_chunks = min(chunks, max(0, (s.context - s.tokens) / kChunk - first));
+      const int keys = Acquire(chunks);
+      if (waited_ || old_chunks == chunks) {
+        CopyChunks(cursor, keys, 0, 0, chunks);
+        CopyChunks(cursor, Acquire(chunks), 1, 0, chunks);
+        continue;
+      }
+      CopyChunks(cursor, keys, 0, 0, old_chunks);
+      const int values = Acquire(chunks);
+      CopyChunks(cursor, values, 1, 0, old_chunks);
+      Wait();
+      CopyChunks(cursor, keys, 0, old_chunks, chunks);
+      CopyChunks(cursor, values, 1, old_chunks, chunks);
+    }
+  }
+
+  // Lane i holds the block of chunk i from window_ on. Past the L1 cache: a table that an earlier
+  // step had at this place may still lie there.
+  __device__ __forceinline__ void FindBlocks(const DecodeCursor& cursor) {
+    const DecodeSequence& s = cursor.sequence();
+    const int32_t tile = cursor.tile();
+    if (s.first_block == table_ && tile >= window_ && tile < window_ + kWindow) return;
+    table_ = s.first_block;
+    window_ = tile;
+    const int32_t position = tile * kAttentionTile + Lane() * kChunk;
+    const int32_t* blocks = p_.sequences.block_tables + s.first_block;
+    block_ = position < s.context ? __ldcg(blocks + (position >> p_.block_shift)) : 0;
+  }
+
+  // Chunks [begin, end) of keys (part 0) or values (part 1) of the cursor's tile, a lane a chunk.
+  __device__ __forceinline__ void CopyChunks(const DecodeCursor& cursor, int stage, int part,
+                                             int32_t begin, int32_t end) const {
+    const int chunk = Lane() % kTileChunks;
+    const int32_t block =
+        __shfl_sync(kAllLanes, block_, (cursor.tile() - window_) * kTileChunks + chunk);
+    if (Lane() < begin || Lane() >= end) return;
+    const int32_t position = cursor.tile() * kAttentionTile + chunk * kChunk;
+    CopyBox(SharedAddress(ring_->stages[stage] + chunk * Chunk::kBytes), &p_.chunks,
+            MapRow(part, cursor.kv_head(), position), 0, block, SharedAddress(&ring_->full[stage]));
+  }
+
+  // A lane a chunk and run of columns.
+  __device__ __forceinline__ void CopyUnit(const PrefillWork& work) {
+    constexpr int kRunBytes = kAttentionTile * Chunk::kRunColumns * 2;
+    const int chunk = Lane() % kTileChunks;
+    const int run = Lane() / kTileChunks;
+    for (int32_t tile = 0; tile < work.tiles; ++tile) {
+      const int32_t position = tile * kAttentionTile + chunk * kChunk;
+      const bool there = run < Chunk::kRuns && position < work.s.context;
+      const int32_t block = there ? work.s.blocks[position >> p_.block_shift] : 0;
+      const int32_t chunks =
+          min(kTileChunks, (work.s.context + kChunk - 1) / kChunk - tile * kTileChunks);
+#pragma unroll
+      for (int part = 0; part < 2; ++part) {
+        const int stage = Acquire(chunks);
+        if (!there) continue;
+        CopyBox(SharedAddress(ring_->stages[stage] + run * kRunBytes + chunk * kRunBytes / 8),
+                &p_.chunk_runs, MapRow(part, work.kv_head, position), run, block,
+                SharedAddress(&ring_->full[stage]));
+      }
+    }
+  }
+
+  const AttentionParameters& p_;
+  Ring* ring_;
+  RingPlace<Ring::kStages> place_;
+  RingPlace<Ring::kTickets> mail_;
+  bool waited_ = false;
+  int32_t table_ = -1;
+  int32_t window_ = 0;
+  int32_t block_ = 0;
+};
+
+}  // namespace vexact::sm90
+
+#endif  // VEXACT_KERNELS_ATTENTION_ATTENTION_RING_SM90_CUH_
