@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "chat/json.h"
+#include "support/paths.h"
 #include "support/smollm2.h"
 #include "support/temp_dir.h"
 
@@ -23,7 +24,7 @@ std::string Render(const ChatTemplate& chat) {
 class ModelFolder {
  public:
   ModelFolder() {
-    folder_.Write("config.json", ReadFileOrDie(VEXACT_SOURCE_DIR "/models/tiny-llama/config.json"));
+    folder_.Write("config.json", ReadFileOrDie(SourceDir() + "/models/tiny-llama/config.json"));
   }
   void Write(std::string_view name, std::string_view content) { folder_.Write(name, content); }
   Result<ChatTemplate> Load() const {

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "support/cli.h"
+#include "support/paths.h"
 
 namespace vexact {
 namespace {
@@ -102,7 +103,7 @@ TEST(Chat, ASignalEndsIt) {
 
 TEST(Chat, AModelWithoutATemplateIsAnError) {
   const ProgramResult result =
-      Vexact({"chat", "--model", VEXACT_SOURCE_DIR "/models/tiny-llama"}, "one\n");
+      Vexact({"chat", "--model", SourceDir() + "/models/tiny-llama"}, "one\n");
   EXPECT_EQ(result.exit_status, 1);
   EXPECT_THAT(result.err, HasSubstr("with a chat template beside it, found none"));
 }
