@@ -165,7 +165,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   net::awaitable<bool> WritePiece(std::string bytes, bool chunked, bool is_last);
   net::awaitable<void> AwaitWake();
   Wake MakeWake();
-  void WatchForHangUp();
+  void WatchForHangUp(uint64_t watch);
   void StopWatching();
 
   const std::shared_ptr<Shared> shared_;
@@ -182,6 +182,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 net::awaitable<void> Connection::Serve() {
   error_code ignored;
   stream_.socket().set_option(Tcp::no_delay(true), ignored);
+  stream_.socket().non_blocking(true, ignored);  // a look at what is there must not wait for it
   bool more = true;
   while (more && !shared_->stopping) more = co_await ServeOne();
   stream_.socket().shutdown(Tcp::socket::shutdown_send, ignored);
@@ -226,7 +227,7 @@ net::awaitable<bool> Connection::ServeOne() {
   const unsigned http_version = parser.get().version();
   // A HEAD is refused, and its refusal's body would be taken for the next answer.
   const bool keep_alive = parser.get().keep_alive() && parser.get().method() != http::verb::head;
-  WatchForHangUp();
+  WatchForHangUp(++watch_);
   PendingAnswer answer = shared_->handler(ToRequest(parser.release()), MakeWake());
   const bool delivered = co_await Deliver(std::move(answer), http_version, keep_alive);
   StopWatching();
@@ -360,8 +361,7 @@ Wake Connection::MakeWake() {
   };
 }
 
-void Connection::WatchForHangUp() {
-  const uint64_t watch = ++watch_;
+void Connection::WatchForHangUp(uint64_t watch) {
   stream_.socket().async_wait(
       Tcp::socket::wait_read, [weak = weak_from_this(), watch](const error_code& error) {
         const auto self = weak.lock();
@@ -369,6 +369,8 @@ void Connection::WatchForHangUp() {
         char byte = 0;
         error_code ended;
         self->stream_.socket().receive(net::buffer(&byte, 1), Tcp::socket::message_peek, ended);
+        // The event may be of the bytes that were this request.
+        if (ended == net::error::would_block) return self->WatchForHangUp(watch);
         if (!ended) return;  // the next request is here before its time: it is read in its turn
         self->client_is_gone_ = true;
         self->wake_timer_.cancel();

@@ -33,7 +33,7 @@ json Message(const std::string& role, const std::string& content) {
 }
 
 // What generate answers to the whole conversation at once.
-std::string AnswerTo(const json& messages) {
+std::string AnswerTo(const std::vector<json>& messages) {
   const json request = {{"messages", messages}, {"max_tokens", 6}, {"temperature", 0}};
   return Answers("generate", request.dump()).at(0)["outputs"][0]["text"];
 }
@@ -43,8 +43,8 @@ TEST(Messages, BecomeAPromptThroughTheTemplateWithNothingAdded) {
       "generate",
       R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "<|eos|>"}]})"
       "\n"
-      R"({"messages": [{"role": "user", "content": "x"}], "add_generation_prompt": false,
-          "chat_template_kwargs": {"mark": "!"}, "max_tokens": 1})"
+      R"({"messages": [{"role": "user", "content": "x"}], "add_generation_prompt": false, )"
+      R"("chat_template_kwargs": {"mark": "!"}, "max_tokens": 1})"
       "\n");
   json expected = PromptIds("s:s;u:");
   expected.push_back(2);  // special tokens in a chat are tokens, as with transformers
