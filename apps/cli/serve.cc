@@ -177,9 +177,9 @@ int Run(const ServeFlags& flags) {
   if (!options.ok()) return Fail(options.error());
   {
     Api api(std::move(options).value(), session->front());
-    const auto server = HttpServer::Start(flags.http, [&api](HttpRequest request, Wake wake) {
-      return api.Handle(std::move(request), std::move(wake));
-    });
+    const auto server = HttpServer::Start(
+        flags.http,
+        [&api](const HttpRequest& request, const Wake& wake) { return api.Handle(request, wake); });
     if (!server.ok()) return Fail(server.error());
     fmt::print("http://{}:{}\n", UrlHost(flags.http.host), (*server)->port());
     std::fflush(stdout);

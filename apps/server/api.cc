@@ -53,7 +53,7 @@ bool IsJson(std::string_view content_type) {
   return type == "application/json";
 }
 
-PendingAnswer Refusal(ApiError error) { return ReadyAnswer(ErrorResponse(error)); }
+PendingAnswer Refusal(const ApiError& error) { return ReadyAnswer(ErrorResponse(error)); }
 
 PendingAnswer JsonAnswer(const Result<std::string>& body) {
   if (!body.ok()) return Refusal(RequestError(body.error()));
@@ -67,7 +67,7 @@ constexpr std::string_view kModels = "/v1/models";
 struct Api::Route {
   std::string_view path;
   std::string_view method;
-  PendingAnswer (Api::*handle)(const HttpRequest&, const std::string& id, Wake);
+  PendingAnswer (Api::*handle)(const HttpRequest&, const std::string& id, const Wake&);
   bool is_open = false;  // without the API key
 };
 
@@ -110,15 +110,15 @@ bool Api::IsAuthorized(const HttpRequest& request) const {
 
 std::string Api::NewId() { return fmt::format("{:016x}{:08x}", id_salt_, next_id_++); }
 
-PendingAnswer Api::Handle(HttpRequest request, Wake wake) {
+PendingAnswer Api::Handle(const HttpRequest& request, const Wake& wake) {
   const Clock::time_point start = Clock::now();
   const std::string id = NewId();
   const Route* const route = FindRoute(request.path);
-  PendingAnswer answer = Dispatch(request, id, std::move(wake));
+  PendingAnswer answer = Dispatch(request, id, wake);
   return Observe(std::move(answer), route == nullptr ? "other" : route->path, id, start);
 }
 
-PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, Wake wake) {
+PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, const Wake& wake) {
   const Route* const route = FindRoute(request.path);
   if ((route == nullptr || !route->is_open) && !IsAuthorized(request)) {
     return Refusal({.status = 401,
@@ -141,7 +141,7 @@ PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, W
     return Refusal(
         {.status = 415, .message = "expected the header Content-Type: application/json"});
   }
-  return (this->*route->handle)(request, id, std::move(wake));
+  return (this->*route->handle)(request, id, wake);
 }
 
 PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const std::string& id,
@@ -180,7 +180,7 @@ PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const s
 
 PendingAnswer Api::Start(Result<ApiCall> call,
                          AnswerWriter (*make_writer)(const AnswerOptions&, WriterContext),
-                         const std::string& id, Wake wake) {
+                         const std::string& id, const Wake& wake) {
   if (!call.ok()) return Refusal(RequestError(call.error()));
   if (is_draining_) {
     return Refusal({.status = 503, .message = "the server is shutting down"});
@@ -199,15 +199,15 @@ PendingAnswer Api::Start(Result<ApiCall> call,
   generation.needs_logprobs = call.value().options.return_receipt;
   generation.writer = make_writer(call.value().options, std::move(context));
   generation.requests = std::move(call.value().requests);
-  return generator_.Start(std::move(generation), std::move(wake));
+  return generator_.Start(std::move(generation), wake);
 }
 
-PendingAnswer Api::Completions(const HttpRequest& request, const std::string& id, Wake wake) {
-  return Start(ParseCompletion(request.body, options_.calls), CompletionWriter, "cmpl-" + id,
-               std::move(wake));
+PendingAnswer Api::Completions(const HttpRequest& request, const std::string& id,
+                               const Wake& wake) {
+  return Start(ParseCompletion(request.body, options_.calls), CompletionWriter, "cmpl-" + id, wake);
 }
 
-PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, Wake wake) {
+PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, const Wake& wake) {
   if (!options_.calls.chat_prompt || options_.calls.tokenizer == nullptr) {
     return Refusal(
         {.status = 501,
@@ -216,24 +216,25 @@ PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, Wake 
          .param = "messages",
          .code = "unsupported_endpoint"});
   }
-  return Start(ParseChat(request.body, options_.calls), ChatWriter, "chatcmpl-" + id,
-               std::move(wake));
+  return Start(ParseChat(request.body, options_.calls), ChatWriter, "chatcmpl-" + id, wake);
 }
 
-PendingAnswer Api::Generate(const HttpRequest& request, const std::string& id, Wake wake) {
-  return Start(ParseSglang(request.body, options_.calls), SglangWriter, id, std::move(wake));
+PendingAnswer Api::Generate(const HttpRequest& request, const std::string& id, const Wake& wake) {
+  return Start(ParseSglang(request.body, options_.calls), SglangWriter, id, wake);
 }
 
-PendingAnswer Api::Tokenize(const HttpRequest& request, const std::string& /*id*/, Wake /*wake*/) {
+PendingAnswer Api::Tokenize(const HttpRequest& request, const std::string& /*id*/,
+                            const Wake& /*wake*/) {
   return JsonAnswer(TokenizeAnswer(request.body, options_.calls));
 }
 
 PendingAnswer Api::Detokenize(const HttpRequest& request, const std::string& /*id*/,
-                              Wake /*wake*/) {
+                              const Wake& /*wake*/) {
   return JsonAnswer(DetokenizeAnswer(request.body, options_.calls));
 }
 
-PendingAnswer Api::Models(const HttpRequest& request, const std::string& /*id*/, Wake /*wake*/) {
+PendingAnswer Api::Models(const HttpRequest& request, const std::string& /*id*/,
+                          const Wake& /*wake*/) {
   std::string model = "{\"id\":";
   AppendJsonString(options_.calls.model_name, model);
   model += fmt::format(
@@ -252,13 +253,13 @@ PendingAnswer Api::Models(const HttpRequest& request, const std::string& /*id*/,
 }
 
 PendingAnswer Api::Version(const HttpRequest& /*request*/, const std::string& /*id*/,
-                           Wake /*wake*/) {
+                           const Wake& /*wake*/) {
   return ReadyAnswer({.body = fmt::format("{{\"version\":\"{}\",\"profile\":\"{}\"}}",
                                           EngineVersion(), kNumericsProfile)});
 }
 
 PendingAnswer Api::Health(const HttpRequest& /*request*/, const std::string& /*id*/,
-                          Wake /*wake*/) {
+                          const Wake& /*wake*/) {
   if (const std::string fault = generator_.fault(); !fault.empty()) {
     return Refusal({.status = 503, .message = "the engine has failed: " + fault});
   }
@@ -267,7 +268,7 @@ PendingAnswer Api::Health(const HttpRequest& /*request*/, const std::string& /*i
 }
 
 PendingAnswer Api::MetricsText(const HttpRequest& /*request*/, const std::string& /*id*/,
-                               Wake /*wake*/) {
+                               const Wake& /*wake*/) {
   return ReadyAnswer({.content_type = "text/plain; version=0.0.4", .body = metrics_.Text()});
 }
 

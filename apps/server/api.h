@@ -43,7 +43,7 @@ class Api {
   Api(const Api&) = delete;
   Api& operator=(const Api&) = delete;
 
-  PendingAnswer Handle(HttpRequest request, Wake wake);
+  PendingAnswer Handle(const HttpRequest& request, const Wake& wake);
 
   // /health says 503 and new work is refused; answers in the making go on.
   void SetDraining() { is_draining_ = true; }
@@ -57,19 +57,19 @@ class Api {
   bool IsAuthorized(const HttpRequest& request) const;
   std::string NewId();
 
-  PendingAnswer Dispatch(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Completions(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Chat(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Generate(const HttpRequest& request, const std::string& id, Wake wake);
+  PendingAnswer Dispatch(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Completions(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Chat(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Generate(const HttpRequest& request, const std::string& id, const Wake& wake);
   PendingAnswer Start(Result<ApiCall> call,
                       AnswerWriter (*make_writer)(const AnswerOptions&, WriterContext),
-                      const std::string& id, Wake wake);
-  PendingAnswer Tokenize(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Detokenize(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Models(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Version(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer Health(const HttpRequest& request, const std::string& id, Wake wake);
-  PendingAnswer MetricsText(const HttpRequest& request, const std::string& id, Wake wake);
+                      const std::string& id, const Wake& wake);
+  PendingAnswer Tokenize(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Detokenize(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Models(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Version(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer Health(const HttpRequest& request, const std::string& id, const Wake& wake);
+  PendingAnswer MetricsText(const HttpRequest& request, const std::string& id, const Wake& wake);
   // Counts and logs an answer as it goes by, and gives it its X-Request-Id.
   PendingAnswer Observe(PendingAnswer answer, std::string_view route, const std::string& id,
                         std::chrono::steady_clock::time_point start);

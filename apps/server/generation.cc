@@ -226,7 +226,7 @@ std::string Generator::fault() const {
 }
 
 PendingAnswer Generator::Start(GenerationCall call, Wake wake) {
-  const auto refuse = [](ApiError error) { return ReadyAnswer(ErrorResponse(error)); };
+  const auto refuse = [](const ApiError& error) { return ReadyAnswer(ErrorResponse(error)); };
   if (const std::string reason = fault(); !reason.empty()) {
     return refuse({.status = 503, .message = "the engine has failed: " + reason});
   }
