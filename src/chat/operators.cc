@@ -343,6 +343,7 @@ Result<Value> GetSlice(const Value& object, const Slice& slice, Meter& meter) {
   VX_ASSIGN_OR_RETURN(const std::vector<size_t> positions,
                       SlicePositions(slice, static_cast<int64_t>(items.size())));
   std::vector<Value> part;
+  part.reserve(positions.size());
   for (const size_t at : positions) part.push_back(items[at]);
   return MakeSequence(std::move(part), object.sequence()->kind, meter);
 }

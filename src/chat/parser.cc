@@ -79,7 +79,7 @@ class TemplateParser {
     } else {
       return tokens_.Refused("{{% {} %}}", name);
     }
-    VX_RETURN_IF_ERROR(status);
+    if (!status.ok()) return status.error();
     --depth_;
     return tokens_.ExpectEnd(TokenKind::kBlockEnd);
   }

@@ -127,8 +127,9 @@ Result<std::vector<Value>> Sorted(std::vector<Keyed> keyed, bool reverse, Meter&
     if (!less.ok()) status = less.error();
     return less.ok() && *less;
   });
-  VX_RETURN_IF_ERROR(status);
+  if (!status.ok()) return status.error();
   std::vector<Value> items;
+  items.reserve(keyed.size());
   for (Keyed& entry : keyed) items.push_back(std::move(entry.item));
   return items;
 }
