@@ -51,10 +51,15 @@ struct DecodeRow {
   int32_t head;
   int32_t row;  // of q and y
 };
+// r / group without a division, which costs as much as a tile's softmax.
+__device__ __forceinline__ int32_t TokenOfRow(const AttentionParameters& p, int32_t r) {
+  return r * p.group_reciprocal >> 8;
+}
 __device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const DecodeSequence& s,
                                              int32_t kv_head, int32_t r) {
-  const int32_t token = r / p.group;
-  return {s.context - s.tokens + token, kv_head * p.group + r % p.group, s.first_row + token};
+  const int32_t token = TokenOfRow(p, r);
+  return {s.context - s.tokens + token, kv_head * p.group + r - token * p.group,
+          s.first_row + token};
 }
 
 // A head whose segments several blocks have done: the partial result of (segment, row) lies at
@@ -221,11 +226,11 @@ class DecodeConsumer {
   }
 
   __device__ __forceinline__ int32_t PositionOfRow(int32_t r) const {
-    return s_.context - s_.tokens + min(r, rows_ - 1) / p_.group;
+    return s_.context - s_.tokens + TokenOfRow(p_, min(r, rows_ - 1));
   }
   __device__ __forceinline__ int64_t OffsetOfRow(int32_t r, int64_t stride) const {
-    const int32_t head = kv_head_ * p_.group + r % p_.group;
-    return (s_.first_row + r / p_.group) * stride + head * kHeadDim;
+    const DecodeRow row = FindRow(p_, s_, kv_head_, r);
+    return row.row * stride + row.head * kHeadDim;
   }
   static __device__ __forceinline__ int FirstRow(int pass) { return 8 * pass + Lane() % 4 * 2; }
 
@@ -238,9 +243,9 @@ class DecodeConsumer {
       const int32_t word = i * kConsumers + static_cast<int32_t>(threadIdx.x);
       const int32_t r = word / kWords;
       if (r >= s.tokens * p_.group) break;
-      const int32_t head = kv_head * p_.group + r % p_.group;
-      const bf16* row = p_.q.data + (s.first_row + r / p_.group) * p_.q.stride + head * kHeadDim;
-      queries_[i] = LoadPair(row + word % kWords * 2, p_.q_words);
+      const DecodeRow row = FindRow(p_, s, kv_head, r);
+      const bf16* q = p_.q.data + row.row * p_.q.stride + row.head * kHeadDim;
+      queries_[i] = LoadPair(q + word % kWords * 2, p_.q_words);
     }
   }
   __device__ __forceinline__ void StoreQueries() {

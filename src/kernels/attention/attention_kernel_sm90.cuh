@@ -131,6 +131,7 @@ AttentionParameters ParametersOf(const AttentionArgs& args) {
            "blocks of 16, 32 or 64");
   size_t bytes = 0;
   const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
+  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
   return {MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns),
           MapOfPool<kHeadDim>(args.kv, 1),
           args.q,
@@ -142,7 +143,8 @@ AttentionParameters ParametersOf(const AttentionArgs& args) {
           args.sequences,
           plan,
           static_cast<int32_t>(args.num_heads),
-          static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
+          group,
+          (256 + group - 1) / group,
           AttentionScale(kHeadDim)};
 }
 

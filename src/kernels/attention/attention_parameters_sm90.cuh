@@ -25,8 +25,9 @@ struct AttentionParameters {
   PagedSequences sequences;
   AttentionPlanView plan;
   int32_t num_heads;
-  int32_t group;  // query heads of a KV head
-  float scale;    // AttentionScale(head_dim)
+  int32_t group;             // query heads of a KV head
+  int32_t group_reciprocal;  // of 256, rounded up: exact for rows below 16 and groups to 16
+  float scale;               // AttentionScale(head_dim)
 };
 
 // One sequence as a prefill unit sees it.
