@@ -12,6 +12,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <semaphore>
 #include <thread>
 
 #include "common/receipt.h"
@@ -289,6 +290,12 @@ TEST_F(ApiTest, EchoShowsThePromptAndWithNoTokensNothingElse) {
   EXPECT_EQ(choice["prompt_token_ids"].size(), 3u);
   EXPECT_EQ(choice["logprobs"]["tokens"], json({"a", "b", "c"}));
   EXPECT_EQ(choice["logprobs"]["text_offset"], json({0, 1, 2}));
+  // In characters, not in bytes: the second one's two bytes are two tokens.
+  const json accented =
+      Post("/v1/completions",
+           {{"prompt", "a\u00e9c"}, {"max_tokens", 0}, {"echo", true}, {"logprobs", 1}})
+          .Json();
+  EXPECT_EQ(accented["choices"].at(0)["logprobs"]["text_offset"], json({0, 1, 2, 2}));
   EXPECT_TRUE(choice["logprobs"]["token_logprobs"][0].is_null());
   EXPECT_LT(choice["logprobs"]["token_logprobs"][1], 0.0);
   EXPECT_EQ(answer["usage"]["completion_tokens"], 0);
@@ -348,11 +355,15 @@ TEST_F(ApiTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
 }
 
 TEST_F(ApiTest, ABatchIsTakenWholeOrNotAtAll) {
-  const Reply reply = PostText("/v1/completions", R"({"prompt": [[5], [6], [99999]], "n": 2})");
-  EXPECT_EQ(reply.status, 400);
-  front_->Drain();
-  EXPECT_EQ(api_->num_open_samples(), 0);
-  EXPECT_EQ(front_->Stats().kv_blocks_used, 0);
+  for (const char* prompts :
+       {"[[99999], [5], [6]]", "[[5], [99999], [6]]", "[[5], [6], [99999]]"}) {
+    const Reply reply =
+        PostText("/v1/completions", fmt::format(R"({{"prompt": {}, "n": 2}})", prompts));
+    EXPECT_EQ(reply.status, 400);
+    front_->Drain();
+    EXPECT_EQ(api_->num_open_samples(), 0) << prompts;
+    EXPECT_EQ(front_->Stats().kv_blocks_used, 0);
+  }
 }
 
 TEST_F(ApiTest, RoutesMethodsTypesAndKeysAreChecked) {
@@ -547,6 +558,25 @@ TEST_F(ApiTest, AStreamWhoseClientDoesNotReadIsAbortedAndHoldsUpNobody) {
   EXPECT_THAT(reply.body, HasSubstr("too long to read"));
 }
 
+TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {
+  std::counting_semaphore<> steps(0);  // those that the engine has leave for
+  OperatorHooks hooks;
+  hooks.device_error = [&steps]() -> const char* {
+    steps.acquire();
+    return nullptr;
+  };
+  options_.limits.max_pending_bytes = 4000;
+  Make(MakeHookedBackend(hooks));
+  const json body = {{"prompt", "a"}, {"max_tokens", 40}, {"ignore_eos", true}, {"stream", true}};
+  Call call(*api_, PostRequest("/v1/completions", body.dump()));
+  steps.release();
+  while (!call.TakeNews()) steps.release();
+  steps.release(1000);  // what is in flight ends, too
+  EXPECT_EQ(call.reply().status, 200);
+  EXPECT_EQ(call.reply().Events().back()["choices"].at(0)["finish_reason"], "length");
+  front_.reset();
+}
+
 TEST_F(ApiTest, ARequestThatFailsFailsAlone) {
   const Reply reply = Post("/v1/completions", {{"prompt", "a"},
                                                {"max_tokens", 2},
@@ -591,6 +621,8 @@ TEST_F(ApiTest, CountsAndLogsWithoutPrompts) {
                            "vexact:generation_tokens_total{model_name=\"tiny\"} 3\n",
                            "vexact:time_to_first_token_seconds_count{model_name=\"tiny\"} 1\n",
                            "vexact:inter_token_latency_seconds_count{model_name=\"tiny\"} 2\n",
+                           "vexact:inter_token_latency_seconds_bucket{model_name=\"tiny\","
+                           "le=\"+Inf\"} 2\n",
                            "vexact:e2e_request_latency_seconds_count{model_name=\"tiny\"} 1\n",
                            "vexact:num_requests_running{model_name=\"tiny\"} 0\n",
                            "vexact:http_responses_total{model_name=\"tiny\",code=\"200\"} 1\n",
