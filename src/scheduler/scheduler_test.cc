@@ -253,6 +253,21 @@ TEST(Scheduler, PreemptsTheYoungestAndComputesItAgain) {
   }
 }
 
+TEST(Scheduler, TheYoungestWaitsForABlockAndIsNotPreemptedForItself) {
+  for (const size_t depth : {0, 1}) {
+    Player player(Options(64, /*num_blocks=*/5), depth);
+    player.Add(Spec(0, Prompt(9), 3));     // 3 blocks to its end
+    player.Add(Spec(1, Prompt(7, 1), 5));  // 2 blocks, and one more when the other has ended
+    while (player.Step()) {
+      const Status status = player.scheduler.CheckInvariants();
+      ASSERT_TRUE(status.ok()) << status.error().message;
+    }
+    EXPECT_EQ(player.scheduler.num_preempted(), 0);
+    EXPECT_EQ(player.histories[0].known.size(), 12u);
+    EXPECT_EQ(player.histories[1].known.size(), 12u);
+  }
+}
+
 TEST(Scheduler, ASecondPromptReadsTheFirstOnesBlocksButComputesItsLastToken) {
   Player player(Options(64, 32), 0);
   player.Add(Spec(0, Prompt(8), 1));
@@ -410,21 +425,19 @@ struct RandomSequence {
 // Whatever comes and goes: every sequence gets all its tokens in order, each target once, nothing
 // leaks, and the oldest always moves on.
 TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
-  EXPECT_TRUE(Holds(ScaledCases(100), [] {
-    SchedulerOptions options = Options(*rc::gen::inRange(1, 20), *rc::gen::inRange(5, 14));
-    options.max_num_seqs = *rc::gen::inRange(1, 6);
-    options.blocks.enable_prefix_caching = *rc::gen::arbitrary<bool>();
-    options.enable_chunked_prefill =
-        options.max_num_batched_tokens < 18 || *rc::gen::arbitrary<bool>();
-    const auto depth = *rc::gen::inRange<size_t>(0, 2);
-    const auto count = *rc::gen::inRange(1, 9);
+  int64_t num_preempted = 0;
+  EXPECT_TRUE(Holds(ScaledCases(1000), [&num_preempted] {
+    SchedulerOptions options = Options(Between(1, 19), Between(5, 13));
+    options.max_num_seqs = Between(1, 5);
+    options.blocks.enable_prefix_caching = OneIn(2);
+    options.enable_chunked_prefill = options.max_num_batched_tokens < 18 || OneIn(2);
+    const auto depth = static_cast<size_t>(Between(0, 1));
+    const int32_t count = Between(1, 8);
     Player player(options, depth);
     std::vector<RandomSequence> sequences;
     for (int i = 0; i < count; ++i) {
-      sequences.push_back({*rc::gen::inRange(1, 10), *rc::gen::inRange(1, 9),
-                           *rc::gen::inRange(1, 12), *rc::gen::inRange(0, 4) == 0,
-                           *rc::gen::inRange(0, 3) == 0, *rc::gen::inRange(0, 12),
-                           *rc::gen::inRange(-20, 20)});
+      sequences.push_back({Between(1, 9), Between(1, 8), Between(1, 11), OneIn(4), OneIn(3),
+                           Between(0, 11), Between(-20, 19)});
     }
     SequenceId added = 0;
     bool more = true;
@@ -451,6 +464,7 @@ TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
     RC_ASSERT(added == count);
     RC_ASSERT(!player.scheduler.HasWork());
     RC_ASSERT(player.scheduler.blocks().num_used() == 0);
+    num_preempted += player.scheduler.num_preempted();
     for (const auto& [id, history] : player.histories) {
       const RandomSequence& s = sequences[id];
       RC_ASSERT(history.ended);
@@ -463,6 +477,7 @@ TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
       RC_ASSERT(history.targets.size() == targets);
     }
   }));
+  EXPECT_GT(num_preempted, 0);
 }
 
 }  // namespace
