@@ -517,7 +517,8 @@ TEST_F(ApiTest, AReceiptIsOfTheAnswerItCameWith) {
 }
 
 TEST_F(ApiTest, AFullQueueAnswers429UntilThereIsRoom) {
-  const json body = {{"prompt", "a"}, {"max_tokens", 200}, {"n", 12}, {"ignore_eos", true}};
+  const json body = {
+      {"prompt", "a"}, {"max_tokens", ScaledCases(200)}, {"n", 12}, {"ignore_eos", true}};
   Call first(*api_, PostRequest("/v1/completions", body.dump()));
   Call second(*api_, PostRequest("/v1/completions", body.dump()));
   const Reply refused = Post("/v1/completions", {{"prompt", "a"}, {"max_tokens", 1}});
@@ -559,22 +560,21 @@ TEST_F(ApiTest, AStreamWhoseClientDoesNotReadIsAbortedAndHoldsUpNobody) {
 }
 
 TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {
-  std::counting_semaphore<> steps(0);  // those that the engine has leave for
+  const auto steps = std::make_shared<std::counting_semaphore<>>(0);  // that the engine may take
   OperatorHooks hooks;
-  hooks.device_error = [&steps]() -> const char* {
-    steps.acquire();
+  hooks.device_error = [steps]() -> const char* {
+    steps->acquire();
     return nullptr;
   };
   options_.limits.max_pending_bytes = 4000;
   Make(MakeHookedBackend(hooks));
   const json body = {{"prompt", "a"}, {"max_tokens", 40}, {"ignore_eos", true}, {"stream", true}};
   Call call(*api_, PostRequest("/v1/completions", body.dump()));
-  steps.release();
-  while (!call.TakeNews()) steps.release();
-  steps.release(1000);  // what is in flight ends, too
+  steps->release();
+  while (!call.TakeNews()) steps->release();
+  steps->release(1000);  // what is in flight ends, too
   EXPECT_EQ(call.reply().status, 200);
   EXPECT_EQ(call.reply().Events().back()["choices"].at(0)["finish_reason"], "length");
-  front_.reset();
 }
 
 TEST_F(ApiTest, ARequestThatFailsFailsAlone) {
