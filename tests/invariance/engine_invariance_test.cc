@@ -25,13 +25,6 @@ T Pick(std::initializer_list<T> values) {
   return *rc::gen::elementOf(std::vector<T>(values));
 }
 
-// Uniform, whatever the size of the case.
-int32_t Between(int32_t low, int32_t high) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<int32_t>(low, high + 1));
-}
-
-bool OneIn(int32_t n) { return Between(1, n) == n; }
-
 RandomModelSpec AnyModel() {
   RandomModelSpec spec;
   spec.family =
