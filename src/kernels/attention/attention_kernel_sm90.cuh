@@ -32,29 +32,29 @@ struct AttentionShared {
   };
 };
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
                                         AttentionShared<kHeadDim>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kHasWidePrefill<kHeadDim>) {
     if (work.prefill_units > 0) {
-      PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
+      PrefillConsumer<kHeadDim, Mask> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
       for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
-        prefill.RunUnit(ReadPrefillWork(p, ticket));
+        prefill.RunUnit(ReadPrefillWork<Mask>(p, ticket));
       }
       MeetConsumers();
       run = ticket - work.prefill_units;
     }
   }
   while (run < work.runs) {
-    DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    DecodeConsumer<kHeadDim, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
     run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
   }
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
@@ -71,21 +71,22 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim>(p, work, shared);
+    Consume<kHeadDim, Mask>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim>(p, &shared->ring).Run(work);
+    RingProducer<kHeadDim, Mask>(p, &shared->ring).Run(work);
   }
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 __global__ void __launch_bounds__(kAttentionWarps * 32, 1)
     NarrowPrefillKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(128) unsigned char shared[];
   WaitForEarlier();
   AllowLater();
-  NarrowPrefillBlock<kHeadDim>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared)).Run();
+  NarrowPrefillBlock<kHeadDim, Mask>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared))
+      .Run();
   __syncthreads();
   if (threadIdx.x == 0) FinishTickets(p.plan.counters);
 }
@@ -136,19 +137,36 @@ AttentionParameters ParametersOf(const AttentionArgs& args) {
           AttentionScale(kHeadDim)};
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   const AttentionParameters p = ParametersOf<kHeadDim>(args);
   const auto sms = static_cast<unsigned>(NumSms());
   if constexpr (!kHasWidePrefill<kHeadDim>) {
     constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
-    AllowSharedBytes(NarrowPrefillKernel<kHeadDim>, kBytes);
-    LaunchDependent(NarrowPrefillKernel<kHeadDim>, sms, kAttentionWarps * 32, kBytes, stream, p);
+    const auto kernel = NarrowPrefillKernel<kHeadDim, Mask>;
+    AllowSharedBytes(kernel, kBytes);
+    LaunchDependent(kernel, sms, kAttentionWarps * 32, kBytes, stream, p);
   }
   constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
-  const auto kernel = AttentionKernel<kHeadDim>;
+  const auto kernel = AttentionKernel<kHeadDim, Mask>;
   AllowSharedBytes(kernel, kBytes);
   LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
+}
+
+template <typename Mask>
+void LaunchUnderMask(const AttentionArgs& args, Stream& stream) {
+  switch (args.kv.head_dim) {
+    case 16:
+      return LaunchAttention<16, Mask>(args, stream);
+    case 32:
+      return LaunchAttention<32, Mask>(args, stream);
+    case 64:
+      return LaunchAttention<64, Mask>(args, stream);
+    case 128:
+      return LaunchAttention<128, Mask>(args, stream);
+    default:
+      VX_CHECK(false, "head_dim 16, 32, 64 or 128");
+  }
 }
 
 }  // namespace vexact::sm90
