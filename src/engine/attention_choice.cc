@@ -99,7 +99,6 @@ std::string Advice(const AttentionQuery& query) {
   for (const AttentionImpl& impl : kImpls) {
     if (impl.is_built && Allows(impl, query)) return fmt::format("use {}", impl.name);
   }
-  if (query.mask != kCausal) return "use mask causal, or device cpu or a Hopper card";
   return "use device cpu or a Hopper card: this version has none for others";
 }
 
