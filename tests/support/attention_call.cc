@@ -62,6 +62,7 @@ void AttentionCall::Add(const AttentionSequence& sequence) {
     if (HasReach(mask_.kind)) reach_.push_back(ReachOf(mask_.kind, sequence, position));
   }
   query_start_.push_back(static_cast<int32_t>(query_start_.back() + sequence.q.rows()));
+  max_rows_ = std::max(max_rows_, sequence.q.rows());
   context_len_.push_back(static_cast<int32_t>(sequence.k.rows()));
 }
 
@@ -84,6 +85,7 @@ AttentionArgs AttentionCall::Args(Rows<bf16> y) {
                         .context_len = context_len_.data(),
                         .block_table_start = block_table_start_.data(),
                         .block_tables = block_tables_.data(),
+                        .max_rows = max_rows_,
                         .mask = mask_}};
 }
 

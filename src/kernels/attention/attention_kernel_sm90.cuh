@@ -1,6 +1,7 @@
 // The attention kernel: blocks of a producer warp and 8 consumer warps, one an SM, that take the
 // step's prefill and decode work. Lengths are read on the device only, so a recorded launch serves
-// every step.
+// every step, or every step without prefill: a kernel that has decode's code alone is faster
+// (docs/performance.md).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
@@ -22,22 +23,27 @@ namespace vexact::sm90 {
 template <int kHeadDim>
 inline constexpr bool kHasWidePrefill = kHeadDim >= 64;
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrefill>
 struct AttentionShared {
+  KvRing<kHeadDim> ring;
+  DecodeShared<kHeadDim> decode;
+};
+template <int kHeadDim>
+struct AttentionShared<kHeadDim, true> {
   KvRing<kHeadDim> ring;
   // What the consumers keep beside it; they meet before decode work that follows on prefill.
   union {
     DecodeShared<kHeadDim> decode;
-    PrefillShared<std::max(kHeadDim, 64)> prefill;
+    PrefillShared<kHeadDim> prefill;
   };
 };
 
-template <int kHeadDim, typename Mask>
+template <int kHeadDim, bool kPrefill, typename Mask>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
-                                        AttentionShared<kHeadDim>* shared) {
+                                        AttentionShared<kHeadDim, kPrefill>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
       PrefillConsumer<kHeadDim, Mask> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
@@ -50,20 +56,24 @@ __device__ __forceinline__ void Consume(const AttentionParameters& p, const Bloc
   }
   while (run < work.runs) {
     DecodeConsumer<kHeadDim, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
-    run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
+    run = work.runs;
+    if constexpr (kPrefill) {
+      if (work.prefill_units > 0) run = reader.NextTicket() - work.prefill_units;
+    }
   }
 }
 
-template <int kHeadDim, typename Mask>
+// Without kPrefill: for steps that have decode work alone.
+template <int kHeadDim, bool kPrefill, typename Mask>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
-  auto* shared = reinterpret_cast<AttentionShared<kHeadDim>*>(bytes);
+  auto* shared = reinterpret_cast<AttentionShared<kHeadDim, kPrefill>*>(bytes);
   AllowLater();
   if (threadIdx.x == 0) shared->ring.Init();
   if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
   BlockWork work{0, __ldcg(&p.plan.counters->runs)};
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     work.prefill_units =
         __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
   }
@@ -71,11 +81,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim, Mask>(p, work, shared);
+    Consume<kHeadDim, kPrefill, Mask>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim, Mask>(p, &shared->ring).Run(work);
+    RingProducer<kHeadDim, Mask>(p, &shared->ring).template Run<kPrefill>(work);
   }
 }
 
@@ -137,20 +147,28 @@ AttentionParameters ParametersOf(const AttentionArgs& args) {
           AttentionScale(kHeadDim)};
 }
 
+template <int kHeadDim, bool kPrefill, typename Mask>
+void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
+  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim, kPrefill>);
+  const auto kernel = AttentionKernel<kHeadDim, kPrefill, Mask>;
+  AllowSharedBytes(kernel, kBytes);
+  LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionThreads, kBytes, stream, p);
+}
+
 template <int kHeadDim, typename Mask>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   const AttentionParameters p = ParametersOf<kHeadDim>(args);
-  const auto sms = static_cast<unsigned>(NumSms());
-  if constexpr (!kHasWidePrefill<kHeadDim>) {
+  const bool prefill = args.sequences.max_rows * p.group > kDecodeRows;
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    if (prefill) return LaunchAttentionKernel<kHeadDim, true, Mask>(p, stream);
+  } else if (prefill) {
     constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
     const auto kernel = NarrowPrefillKernel<kHeadDim, Mask>;
     AllowSharedBytes(kernel, kBytes);
-    LaunchDependent(kernel, sms, kAttentionWarps * 32, kBytes, stream, p);
+    LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionWarps * 32, kBytes, stream,
+                    p);
   }
-  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
-  const auto kernel = AttentionKernel<kHeadDim, Mask>;
-  AllowSharedBytes(kernel, kBytes);
-  LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
+  LaunchAttentionKernel<kHeadDim, false, Mask>(p, stream);
 }
 
 template <typename Mask>

@@ -239,6 +239,7 @@ class AttentionProblem {
     for (const AttentionSequence& s : sequences_) {
       query_start.push_back(query_start.back() + static_cast<int32_t>(s.tokens));
       contexts.push_back(static_cast<int32_t>(s.context));
+      max_rows_ = std::max(max_rows_, s.tokens);
       for (int64_t p = s.context - s.tokens; p < s.context; ++p) reach.push_back(ReachOf(s, p));
       table_start.push_back(static_cast<int32_t>(tables.size()));
       for (int64_t p = 0; p < s.context; p += block_size) {
@@ -284,12 +285,15 @@ class AttentionProblem {
                         contexts_.as<int32_t>(),
                         table_start_.as<int32_t>(),
                         tables_.as<int32_t>(),
+                        max_rows_,
                         {shape_.mask.kind, shape_.mask.length, reach_.as<int32_t>()}},
                        &plan_};
     args.kv.pool += layer * layer_elements_;
     return args;
   }
 
+  // Decode work then runs in the kernel that has prefill's code too.
+  void ExpectLongChunks() { max_rows_ = PagedSequences().max_rows; }
   void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
   void Run() {
     ForgetAnswer();
@@ -461,6 +465,7 @@ class AttentionProblem {
   std::vector<AttentionSequence> sequences_;
   int64_t layers_;
   int64_t rows_ = 0;
+  int64_t max_rows_ = 0;  // of a sequence
   int64_t layer_elements_ = 0;
   Buffer pool_, q_, y_, query_start_, contexts_, table_start_, tables_, reach_;
   AttentionPlan plan_;
