@@ -24,10 +24,10 @@ int ExitStatusOf(const Error& engine_error) {
   return usage ? kExitUsage : kExitFailure;
 }
 
-// The one check of mode and attention, with what is known of the device.
+// The one check of mode, attention and mask, with what is known of the device.
 Status CheckAttention(const EngineConfig& config, std::optional<AttentionDevice> device) {
-  const auto choice =
-      ChooseAttention({.mode = config.mode, .attn_impl = config.attn_impl, .device = device});
+  const auto choice = ChooseAttention(
+      {.mode = config.mode, .attn_impl = config.attn_impl, .device = device, .mask = config.mask});
   return choice.ok() ? Status() : Status(choice.error());
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "kernels/attention/attention_mask.h"
 #include "kernels/mode.h"
 
 namespace vexact {
@@ -31,8 +32,10 @@ struct AttentionImpl {
 
 // Every name, in the order of the documents.
 std::span<const AttentionImpl> AttentionImpls();
-// "causal", and those that only `flex` has.
+// "causal", and those that only `flex` has: a name for each MaskKind, in its order.
 std::span<const std::string_view> AttentionMasks();
+// Requires: one of these names.
+MaskKind MaskKindOf(std::string_view mask);
 
 struct AttentionQuery {
   Mode mode = Mode::kInvariant;

@@ -38,6 +38,14 @@ std::vector<int32_t> Prompt(int32_t length, int32_t first = 0) {
   return prompt;
 }
 
+// Makes the first tokens of the prompt a prefix.
+void SetPrefix(int32_t prefix_len, SequenceSpec* spec) {
+  spec->mask = {.kind = MaskKind::kPrefixLm, .prefix_len = prefix_len};
+  std::string key = "prefix";
+  for (int32_t i = 0; i < prefix_len; ++i) key += fmt::format(" {}", spec->prompt_ids->at(i));
+  spec->prefix_root = std::make_shared<const PrefixRoot>(key);
+}
+
 SchedulerOptions Options(int32_t budget, int32_t num_blocks) {
   SchedulerOptions options;
   options.max_num_batched_tokens = budget;
@@ -105,6 +113,11 @@ class Player {
     log.push_back(plan);
     for (const PlannedSequence& part : plan.sequences) {
       const History& history = histories[part.id];
+      const int32_t prefix_len = history.spec.mask.prefix_len;
+      const auto end = part.first_position + static_cast<int32_t>(part.tokens.size());
+      EXPECT_TRUE(part.first_position >= prefix_len ||
+                  (part.first_position == 0 && end >= prefix_len))
+          << "a prefix is cut";
       for (size_t i = 0; i < part.tokens.size(); ++i) {
         const size_t position = part.first_position + i;
         if (part.tokens[i] == kPendingToken) {
@@ -415,8 +428,68 @@ TEST(Scheduler, AWaitingHeadStartsAsSoonAsBlocksComeBack) {
   player.Run();
 }
 
+TEST(Scheduler, APrefixWaitsForAStepThatHoldsItWhole) {
+  Player player(Options(/*budget=*/6, /*num_blocks=*/32), 0);
+  player.Add(Spec(0, Prompt(3), 3));
+  player.Step();
+  SequenceSpec spec = Spec(1, Prompt(9, 1), 2);
+  SetPrefix(6, &spec);
+  player.Add(std::move(spec));
+  player.Step();  // one token decodes, five are left
+  EXPECT_EQ(player.log.back().sequences.size(), 1u);
+  player.Step();
+  player.Step();
+  ASSERT_EQ(player.log.back().sequences.size(), 1u);
+  EXPECT_EQ(player.log.back().sequences[0].tokens.size(), 6u);
+  EXPECT_EQ(player.log.back().sequences[0].mask_reach, (std::vector<int32_t>{5, 4, 3, 2, 1, 0}));
+  player.Run();
+  EXPECT_EQ(player.log[4].sequences[0].mask_reach, (std::vector<int32_t>{0, 0, 0}));
+}
+
+TEST(Scheduler, APrefixIsFoundWholeOrNotAtAll) {
+  const auto with_prefix = [](SequenceId id, int32_t prompt) {
+    SequenceSpec spec = Spec(id, Prompt(prompt), 1);
+    SetPrefix(6, &spec);
+    return spec;
+  };
+  Player player(Options(64, 32), 0);
+  player.Add(with_prefix(0, 12));
+  player.Run();
+  player.Add(with_prefix(1, 12));
+  player.Step();
+  EXPECT_EQ(player.log.back().sequences[0].first_position, 8);
+  player.Run();
+  player.Add(with_prefix(2, 8));  // its last token is computed: one block could be found, of two
+  player.Step();
+  EXPECT_EQ(player.log.back().sequences[0].first_position, 0);
+  player.Run();
+  EXPECT_TRUE(player.scheduler.CheckInvariants().ok());
+}
+
+TEST(Scheduler, DocumentsOfOtherLengthsShareNoBlockFromThereOn) {
+  const auto with_document_at = [](SequenceId id, int32_t start) {
+    SequenceSpec spec = Spec(id, Prompt(13), 1);
+    spec.mask = {.kind = MaskKind::kDocument, .document_starts = {start}};
+    return spec;
+  };
+  Player player(Options(64, 32), 0);
+  player.Add(with_document_at(0, 6));
+  player.Run();
+  EXPECT_EQ(player.log[0].sequences[0].mask_reach,
+            (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 6}));
+  player.Add(with_document_at(1, 6));
+  player.Step();
+  EXPECT_EQ(player.log.back().sequences[0].first_position, 12);
+  player.Run();
+  player.Add(with_document_at(2, 7));
+  player.Step();
+  EXPECT_EQ(player.log.back().sequences[0].first_position, 4);
+  player.Run();
+}
+
 struct RandomSequence {
   int32_t prompt, output, stop_after;
+  int32_t prefix_len;
   bool is_score, scores_prompt;
   int arrival;  // step
   int abort;    // step, or -1
@@ -436,8 +509,8 @@ TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
     Player player(options, depth);
     std::vector<RandomSequence> sequences;
     for (int i = 0; i < count; ++i) {
-      sequences.push_back({Between(1, 9), Between(1, 8), Between(1, 11), OneIn(4), OneIn(3),
-                           Between(0, 11), Between(-20, 19)});
+      sequences.push_back({Between(1, 9), Between(1, 8), Between(1, 11), Between(-6, 9), OneIn(4),
+                           OneIn(3), Between(0, 11), Between(-20, 19)});
     }
     SequenceId added = 0;
     bool more = true;
@@ -450,6 +523,9 @@ TEST(Scheduler, RandomLoadsEndWithEveryTokenAndNoLeak) {
           if (s.is_score) spec.completion_ids = Prompt(s.output, 3);
           if (s.is_score) spec.targets_end = s.prompt + s.output;
           if (s.scores_prompt) spec.targets_begin = 1;
+          const int32_t prefix_len =
+              std::min({s.prefix_len, s.prompt, options.max_num_batched_tokens});
+          if (prefix_len > 1) SetPrefix(prefix_len, &spec);
           player.Add(std::move(spec));
           player.histories[i].stop_after = s.stop_after;
           ++added;

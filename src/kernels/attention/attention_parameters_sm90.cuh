@@ -37,7 +37,6 @@ struct UnitSequence {
   int32_t tokens;
   int32_t context;
 
-  // Position of packed row r.
   __device__ int32_t Position(int32_t token) const { return context - tokens + token; }
 };
 
@@ -49,6 +48,35 @@ __device__ __forceinline__ UnitSequence ReadUnitSequence(const AttentionParamete
   s.tokens = p.sequences.query_start[sequence + 1] - s.first_row;
   s.context = p.sequences.context_len[sequence];
   return s;
+}
+
+// What packed row r of a sequence sees.
+template <typename Mask>
+__device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleOfRow(const AttentionParameters& p,
+                                                                     const UnitSequence& s,
+                                                                     int32_t r) {
+  const int32_t token = r / p.group;
+  return VisibleOf(Mask(p.sequences.mask), s.Position(token), s.first_row + token);
+}
+
+// Positions that all of packed rows [begin, end) see.
+template <typename Mask>
+__device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleToAll(const AttentionParameters& p,
+                                                                     const UnitSequence& s,
+                                                                     int32_t begin, int32_t end) {
+  return {VisibleOfRow<Mask>(p, s, end - 1).begin, VisibleOfRow<Mask>(p, s, begin).end};
+}
+
+// The first of positions' tiles that packed row r sees, and the one behind the last.
+template <typename Mask>
+__device__ __forceinline__ int32_t FirstTileOfRow(const AttentionParameters& p,
+                                                  const UnitSequence& s, int32_t r) {
+  return VisibleOfRow<Mask>(p, s, r).begin / kAttentionTile;
+}
+template <typename Mask>
+__device__ __forceinline__ int32_t TileEndOfRow(const AttentionParameters& p, const UnitSequence& s,
+                                                int32_t r) {
+  return (VisibleOfRow<Mask>(p, s, r).end + kAttentionTile - 1) / kAttentionTile;
 }
 
 // Element offset of packed row r of a KV head in rows of heads * head_dim of the given stride.
