@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "kernels/attention/attention.h"
 #include "kernels/mode.h"
 
 namespace vexact {
@@ -20,6 +21,7 @@ enum class AttentionDevice {
 
 struct AttentionImpl {
   std::string_view name;
+  AttentionKernels kernels;
   bool in_invariant;
   bool in_variant;
   bool on_cpu;

@@ -58,7 +58,7 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
                 choice.error().message,
                 AllOf(HasSubstr(fmt::format("attn_impl {} contradicts mask {}:", name, mask)),
                       HasSubstr("; use ")));
-          } else if (name != "fa-invariant" && name != "fa-variant") {
+          } else if (name == "flex") {
             ASSERT_FALSE(choice.ok());
             EXPECT_EQ(choice.error().code, ErrorCode::kUnsupported);
             EXPECT_THAT(choice.error().message,
@@ -72,8 +72,9 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
       }
     }
   }
-  // One name for each mode, causal, where the device is not known yet, a CPU or a Hopper card.
-  EXPECT_EQ(allowed, 2 * 3);
+  // For each mode, causal: one name where the device is not known yet, a CPU or a Hopper card, and
+  // one where it is not known yet, a Hopper card or another.
+  EXPECT_EQ(allowed, 2 * (3 + 3));
 }
 
 TEST(AttentionChoice, TheTableHasTheNamesOfTheDocuments) {
@@ -88,6 +89,8 @@ TEST(AttentionChoice, WithoutANameItFollowsTheMode) {
     EXPECT_EQ((*ChooseAttention({Mode::kInvariant, "", device}))->name, "fa-invariant");
     EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", device}))->name, "fa-variant");
   }
+  EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", AttentionDevice::kOtherGpu}))->name,
+            "fa-variant-cute");
   EXPECT_THAT(
       ChooseAttention({Mode::kInvariant, "", AttentionDevice::kCpu, "document"}).error().message,
       HasSubstr("flex is not built yet"));
@@ -104,7 +107,10 @@ TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
   EXPECT_THAT(ChooseAttention({Mode::kInvariant, "fa-invariant", AttentionDevice::kOtherGpu})
                   .error()
                   .message,
-              HasSubstr("use device cpu or a Hopper card"));
+              HasSubstr("; use fa-invariant-cute"));
+  EXPECT_THAT(
+      ChooseAttention({Mode::kInvariant, "flex", AttentionDevice::kOtherGpu}).error().message,
+      HasSubstr("; use fa-invariant-cute"));
 }
 
 TEST(AttentionChoice, AnUnknownNameIsAnsweredWithTheKnownOnes) {

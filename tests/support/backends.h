@@ -17,6 +17,10 @@ struct NamedBackend {
 
 // The reference first; their operators take host arrays, a GPU's by copies (staged_backend.h).
 std::vector<NamedBackend> AllBackends();
+// The same and, on a GPU, its backends with other canonical attention kernels.
+std::vector<NamedBackend> AttentionBackends();
+// With the portable attention kernels, for host arrays; null without a GPU.
+std::shared_ptr<const Backend> CuteBackend(Mode mode);
 // Those that engines run on, with memory of their own: the CPU's best, and the GPU if there is one.
 std::vector<NamedBackend> AllDevices();
 // The GPU if there is one, else the CPU: for tests of whole engines.

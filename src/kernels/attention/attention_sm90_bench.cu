@@ -3,7 +3,9 @@
 // chunks and decode rows, on the device; `time` measures prefill and decode.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/attention_sm90_bench [check | words | time]
+//   build/cuda/attention_sm90_bench [all | check | words | time] [fa | cute | cute-free]
+//
+// The free form of the portable kernels has no bits to compare: of it there is only `time`.
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -43,11 +45,12 @@ Sequences EdgeSequences(bool prefill, int64_t group) {
   return sequences;
 }
 
-int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, cudaStream_t cuda) {
+int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size,
+                          const AttentionTarget& on) {
   int64_t all = 0;
   for (const bool with_prefill : {true, false}) {
     AttentionProblem problem({2 * group, 2, head_dim}, EdgeSequences(with_prefill, group),
-                             block_size, 1, false, cuda);
+                             block_size, 1, false, on);
     const auto plain = problem.PlainAnswer();
     const int64_t first = CountDiffering(problem.Answer(), plain);
     const int64_t again = CountDiffering(problem.Answer(), plain);  // counters are back
@@ -64,15 +67,15 @@ int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, c
 
 // The last rows of a prefill, again as decode rows: alone (cut into segments), and many at once
 // (whole).
-int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, cuda);
+int64_t CheckSchedules(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, on);
   const auto wanted = prefill.Answer();
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
   for (const int64_t copies : {1, 3, 2000}) {
     if (copies * context > 1100000) continue;
-    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, cuda);
+    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, on);
     decode.SetQueries(prefill.Query(context - 1));
     const auto y = decode.Answer();
     const uint16_t* last = wanted.data() + wanted.size() - columns;
@@ -93,8 +96,8 @@ struct WordCount {
 
 // A prompt in one prefill, and all of its rows again as chunks of every size, all chunks of a size
 // beside each other in one call. Chunks of one row are decode rows.
-WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, cuda);
+WordCount CompareCuts(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, on);
   prompt.Run();
   WordCount count;
   for (const int64_t chunk : {1, 2, 3, 16, 17, 64, 100, 128, 129, 256, 500, 1000}) {
@@ -103,7 +106,7 @@ WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t
       const int64_t tokens = std::min(chunk, context - first);
       sequences.push_back({first + tokens, tokens});
     }
-    AttentionProblem cut(shape, sequences, 64, 1, true, cuda);
+    AttentionProblem cut(shape, sequences, 64, 1, true, on);
     cut.SetQueriesOf(prompt);
     cut.Run();
     count.words += static_cast<int64_t>(cut.Elements());
@@ -117,11 +120,11 @@ WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t
   return count;
 }
 
-int64_t CompareAllCuts(cudaStream_t cuda) {
+int64_t CompareAllCuts(const AttentionTarget& on) {
   WordCount all;
   for (const int64_t context : {300, 2048, 3000}) {
     for (const AttentionShape& shape : kShapes) {
-      const WordCount count = CompareCuts(shape, context, cuda);
+      const WordCount count = CompareCuts(shape, context, on);
       all.words += count.words;
       all.differing += count.differing;
     }
@@ -131,21 +134,21 @@ int64_t CompareAllCuts(cudaStream_t cuda) {
   return all.differing;
 }
 
-int64_t CheckAll(cudaStream_t cuda) {
+int64_t CheckAll(const AttentionTarget& on) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
     for (const int64_t block_size : {16, 32, 64}) {
-      differing += CheckAgainstPlain(64, group, block_size, cuda);
-      differing += CheckAgainstPlain(128, group, block_size, cuda);
+      differing += CheckAgainstPlain(64, group, block_size, on);
+      differing += CheckAgainstPlain(128, group, block_size, on);
     }
   }
   for (const int64_t block_size : {16, 64}) {
-    differing += CheckAgainstPlain(16, 3, block_size, cuda);
-    differing += CheckAgainstPlain(32, 7, block_size, cuda);
+    differing += CheckAgainstPlain(16, 3, block_size, on);
+    differing += CheckAgainstPlain(32, 7, block_size, on);
   }
   for (const int64_t context : {500, 1000, 3000, 8192}) {
-    differing += CheckSchedules({16, 8, 128}, context, cuda);
-    differing += CheckSchedules({32, 4, 128}, context, cuda);
+    differing += CheckSchedules({16, 8, 128}, context, on);
+    differing += CheckSchedules({32, 4, 128}, context, on);
   }
   std::printf("check: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
@@ -162,8 +165,8 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
 }
 
 void TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                 int64_t layers, cudaStream_t cuda) {
-  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, cuda);
+                 int64_t layers, const AttentionTarget& on) {
+  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, on);
   const double us = problem.Microseconds();
   Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
              " of " + std::to_string(shape.head_dim),
@@ -179,30 +182,35 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
   return sequences;
 }
 
-void TimeAll(cudaStream_t cuda) {
+void TimeAll(const AttentionTarget& on) {
   for (const AttentionShape& shape : kShapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, cuda);
+                  tokens > 8192 ? 1 : 4, on);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, cuda);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, on);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, cuda);
+                  count >= 64 ? 4 : 64 * 4 / count, on);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, cuda);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, on);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, cuda);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, cuda);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, cuda);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, on);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, on);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, on);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, cuda);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, on);
   }
-  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, cuda);
+  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, on);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
+}
+
+template <Mode kMode>
+void RunCute(const AttentionArgs& args, Stream& stream) {
+  AttentionCute(kMode, args, stream);
 }
 
 }  // namespace
@@ -210,11 +218,18 @@ void TimeAll(cudaStream_t cuda) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
-  cudaStream_t stream = nullptr;
-  vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
+  const std::string kernels = argc > 2 ? argv[2] : "fa";
+  vexact::AttentionTarget on{vexact::AttentionSm90, 1, nullptr};
+  if (kernels != "fa") {
+    on.runs_per_sm = vexact::kAttentionCuteRunsPerSm;
+    on.run = kernels == "cute" ? vexact::RunCute<vexact::Mode::kInvariant>
+                               : vexact::RunCute<vexact::Mode::kVariant>;
+  }
+  vexact::sm90::CheckCuda(cudaStreamCreate(&on.cuda));
+  const bool has_bits = kernels != "cute-free";
   int64_t differing = 0;
-  if (what == "check" || what == "all") differing += vexact::CheckAll(stream);
-  if (what == "words" || what == "all") differing += vexact::CompareAllCuts(stream);
-  if (what == "time" || what == "all") vexact::TimeAll(stream);
+  if (has_bits && (what == "check" || what == "all")) differing += vexact::CheckAll(on);
+  if (has_bits && (what == "words" || what == "all")) differing += vexact::CompareAllCuts(on);
+  if (what == "time" || what == "all") vexact::TimeAll(on);
   return differing == 0 ? 0 : 1;
 }
