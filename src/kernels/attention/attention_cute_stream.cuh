@@ -73,7 +73,7 @@ class KvStream {
                       const Tiles& tiles)
       : p_(p), shared_(shared), group_(group), tiles_(tiles) {
     FindBlocks();
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < kSlots - 1; ++i) CopyNext();
   }
 
@@ -91,7 +91,7 @@ class KvStream {
  private:
   static constexpr int kPieces = kHeadDim / 8;  // of a row, 16 bytes each
   static constexpr int kRowsAtOnce = kThreads / kPieces;
-  static_assert(kAttentionTile % kRowsAtOnce == 0 || kRowsAtOnce > kAttentionTile);
+  static_assert(kAttentionTile % kRowsAtOnce == 0);
 
   // Lane i holds the block of chunk i of the tile: asked for an item before it is used.
   __device__ __forceinline__ void FindBlocks() {
@@ -125,10 +125,9 @@ class KvStream {
     for (int first = 0; first < kAttentionTile; first += kRowsAtOnce) {
       const int row = first + group_.thread / kPieces;
       const int chunk = row / sm90::kChunk;
-      const int32_t block = __shfl_sync(sm90::kAllLanes, block_, chunk % sm90::kTileChunks);
+      const int32_t block = __shfl_sync(sm90::kAllLanes, block_, chunk);
       const int32_t position = at.tile * kAttentionTile + row;
-      const bool is_of_tile = kRowsAtOnce <= kAttentionTile || row < kAttentionTile;
-      if (!is_of_tile || position / sm90::kChunk * sm90::kChunk >= at.context) continue;
+      if (position / sm90::kChunk * sm90::kChunk >= at.context) continue;
       const bf16* from =
           p_.kv.pool + sm90::KvOffset<kHeadDim>(p_, block, part_, at.kv_head, position) + piece * 8;
       CopyPiece::copy(Words(from), *reinterpret_cast<cute::uint128_t*>(to->Piece(row, piece)),

@@ -30,7 +30,7 @@ struct SharedRows {
   static constexpr int kRunPieces = kRun / 8;  // of a row
   using Permutation = cute::Swizzle<kRun == 64 ? 3 : kRun == 32 ? 2 : 1, 3>;
 
-  alignas(1024) bf16 data[kRows * kColumns];
+  alignas(128) bf16 data[kRows * kColumns];
 
   // Element offset of a piece; linear (xor) in the bits of row and piece.
   static __device__ __forceinline__ uint32_t Offset(int row, int piece) {
