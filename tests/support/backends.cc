@@ -38,8 +38,8 @@ std::shared_ptr<const Backend> CuteBackend(Mode mode) {
   return device == nullptr ? nullptr : MakeStagedBackend(device);
 }
 
-std::shared_ptr<const Backend> BestDevice(Mode mode) {
-  std::shared_ptr<const Backend> gpu = Gpu(mode);
+std::shared_ptr<const Backend> BestDevice(Mode mode, AttentionKernels attention) {
+  std::shared_ptr<const Backend> gpu = Gpu(mode, attention);
   return gpu != nullptr ? gpu : std::shared_ptr<const Backend>(MakeCpuBackend(mode));
 }
 

@@ -24,7 +24,8 @@ std::shared_ptr<const Backend> CuteBackend(Mode mode);
 // Those that engines run on, with memory of their own: the CPU's best, and the GPU if there is one.
 std::vector<NamedBackend> AllDevices();
 // The GPU if there is one, else the CPU: for tests of whole engines.
-std::shared_ptr<const Backend> BestDevice(Mode mode = Mode::kInvariant);
+std::shared_ptr<const Backend> BestDevice(Mode mode = Mode::kInvariant,
+                                          AttentionKernels attention = AttentionKernels::kFa);
 
 // A stream that owns its pool.
 struct TestStream {
