@@ -183,7 +183,7 @@ class Doctor {
 Result<bool> Examine(const DoctorFlags& flags) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
   VX_ASSIGN_OR_RETURN(const AttentionImpl* const attention,
-                      ChooseAttention({.attn_impl = flags.attn_impl}));
+                      ChooseAttention({.attn_impl = flags.attn_impl, .device = {}}));
   VX_ASSIGN_OR_RETURN(const auto device,
                       OpenBackend(flags.device, Mode::kInvariant, attention->kernels));
   VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output).Run());
