@@ -3,6 +3,7 @@
 #define VEXACT_KERNELS_PAGED_KV_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "numerics/bf16.h"
 #include "numerics/host_device.h"
@@ -36,6 +37,8 @@ struct PagedSequences {
   const int32_t* context_len = nullptr;        // [count], this step's tokens included
   const int32_t* block_table_start = nullptr;  // [count]: of a sequence's entries in block_tables
   const int32_t* block_tables = nullptr;  // position p: [block_table_start[s] + p / block_size]
+  // No sequence has more rows. A promise, which lets a kernel leave out what long chunks need.
+  int64_t max_rows = std::numeric_limits<int32_t>::max();
 };
 
 }  // namespace vexact

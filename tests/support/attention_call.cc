@@ -45,6 +45,7 @@ void AttentionCall::Add(const AttentionSequence& sequence) {
     q_.insert(q_.end(), sequence.q[r], sequence.q[r] + sequence.q.cols());
   }
   query_start_.push_back(static_cast<int32_t>(query_start_.back() + sequence.q.rows()));
+  max_rows_ = std::max(max_rows_, sequence.q.rows());
   context_len_.push_back(static_cast<int32_t>(sequence.k.rows()));
 }
 
@@ -65,7 +66,8 @@ AttentionArgs AttentionCall::Args(Rows<bf16> y) {
                         .query_start = query_start_.data(),
                         .context_len = context_len_.data(),
                         .block_table_start = block_table_start_.data(),
-                        .block_tables = block_tables_.data()}};
+                        .block_tables = block_tables_.data(),
+                        .max_rows = max_rows_}};
 }
 
 Matrix<bf16> AttentionCall::Apply(const Backend& backend, int num_threads) {

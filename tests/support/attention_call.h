@@ -49,6 +49,7 @@ class AttentionCall {
   std::vector<std::vector<int32_t>> tables_;  // of each sequence
   std::vector<bf16> q_;                       // [query rows, heads * head_dim]
   std::vector<int32_t> query_start_ = {0};
+  int64_t max_rows_ = 0;  // of a sequence
   std::vector<int32_t> context_len_;
   std::vector<int32_t> block_table_start_;
   std::vector<int32_t> block_tables_;

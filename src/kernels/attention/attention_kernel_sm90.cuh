@@ -1,6 +1,7 @@
 // The attention kernel: blocks of a producer warp and 8 consumer warps, one an SM, that take the
 // step's prefill and decode work. Lengths are read on the device only, so a recorded launch serves
-// every step.
+// every step, or every step without prefill: a kernel that has decode's code alone is faster
+// (docs/performance.md).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
@@ -19,22 +20,27 @@ namespace vexact::sm90 {
 template <int kHeadDim>
 inline constexpr bool kHasWidePrefill = kHeadDim >= 64;
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrefill>
 struct AttentionShared {
+  KvRing<kHeadDim> ring;
+  DecodeShared<kHeadDim> decode;
+};
+template <int kHeadDim>
+struct AttentionShared<kHeadDim, true> {
   KvRing<kHeadDim> ring;
   // What the consumers keep beside it; they meet before decode work that follows on prefill.
   union {
     DecodeShared<kHeadDim> decode;
-    PrefillShared<std::max(kHeadDim, 64)> prefill;
+    PrefillShared<kHeadDim> prefill;
   };
 };
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrefill>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
-                                        AttentionShared<kHeadDim>* shared) {
+                                        AttentionShared<kHeadDim, kPrefill>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
       PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
@@ -47,20 +53,24 @@ __device__ __forceinline__ void Consume(const AttentionParameters& p, const Bloc
   }
   while (run < work.runs) {
     DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
-    run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
+    run = work.runs;
+    if constexpr (kPrefill) {
+      if (work.prefill_units > 0) run = reader.NextTicket() - work.prefill_units;
+    }
   }
 }
 
-template <int kHeadDim>
+// Without kPrefill: for steps that have decode work alone.
+template <int kHeadDim, bool kPrefill>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
-  auto* shared = reinterpret_cast<AttentionShared<kHeadDim>*>(bytes);
+  auto* shared = reinterpret_cast<AttentionShared<kHeadDim, kPrefill>*>(bytes);
   AllowLater();
   if (threadIdx.x == 0) shared->ring.Init();
   if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
   BlockWork work{0, __ldcg(&p.plan.counters->runs)};
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     work.prefill_units =
         __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
   }
@@ -68,11 +78,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim>(p, work, shared);
+    Consume<kHeadDim, kPrefill>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim>(p, &shared->ring).Run(work);
+    RingProducer<kHeadDim>(p, &shared->ring).template Run<kPrefill>(work);
   }
 }
 
@@ -100,21 +110,29 @@ CUtensorMap MapOfPool(const PagedKv& kv, int runs) {
        .box = {Chunk::kRunColumns, kChunk, static_cast<uint32_t>(runs), 1}});
 }
 
+template <int kHeadDim, bool kPrefill>
+void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
+  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim, kPrefill>);
+  const auto kernel = AttentionKernel<kHeadDim, kPrefill>;
+  AllowSharedBytes(kernel, kBytes);
+  LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionThreads, kBytes, stream, p);
+}
+
 template <int kHeadDim>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   AttentionParameters p = ParametersOf(args, kHeadDim);
   p.chunks = MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns);
   p.chunk_runs = MapOfPool<kHeadDim>(args.kv, 1);
-  const auto sms = static_cast<unsigned>(NumSms());
-  if constexpr (!kHasWidePrefill<kHeadDim>) {
+  const bool prefill = args.sequences.max_rows * p.group > kDecodeRows;
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    if (prefill) return LaunchAttentionKernel<kHeadDim, true>(p, stream);
+  } else if (prefill) {
     constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
     AllowSharedBytes(NarrowPrefillKernel<kHeadDim>, kBytes);
-    LaunchDependent(NarrowPrefillKernel<kHeadDim>, sms, kAttentionWarps * 32, kBytes, stream, p);
+    LaunchDependent(NarrowPrefillKernel<kHeadDim>, static_cast<unsigned>(NumSms()),
+                    kAttentionWarps * 32, kBytes, stream, p);
   }
-  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
-  const auto kernel = AttentionKernel<kHeadDim>;
-  AllowSharedBytes(kernel, kBytes);
-  LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
+  LaunchAttentionKernel<kHeadDim, false>(p, stream);
 }
 
 }  // namespace vexact::sm90

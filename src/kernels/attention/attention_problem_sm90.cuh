@@ -215,6 +215,7 @@ class AttentionProblem {
     for (const AttentionSequence& s : sequences_) {
       query_start.push_back(query_start.back() + static_cast<int32_t>(s.tokens));
       contexts.push_back(static_cast<int32_t>(s.context));
+      max_rows_ = std::max(max_rows_, s.tokens);
       table_start.push_back(static_cast<int32_t>(tables.size()));
       for (int64_t p = 0; p < s.context; p += block_size) {
         tables.push_back(static_cast<int32_t>(tables.size()));
@@ -249,17 +250,20 @@ class AttentionProblem {
   }
 
   AttentionArgs Args(int64_t layer) const {
-    AttentionArgs args{Rows<const bf16>(q_.as<bf16>(), rows_, Columns()),
-                       Rows<bf16>(y_.as<bf16>(), rows_, Columns()),
-                       shape_.heads,
-                       kv_,
-                       {static_cast<int64_t>(sequences_.size()), query_start_.as<int32_t>(),
-                        contexts_.as<int32_t>(), table_start_.as<int32_t>(), tables_.as<int32_t>()},
-                       &plan_};
+    AttentionArgs args{
+        Rows<const bf16>(q_.as<bf16>(), rows_, Columns()),
+        Rows<bf16>(y_.as<bf16>(), rows_, Columns()),
+        shape_.heads,
+        kv_,
+        {static_cast<int64_t>(sequences_.size()), query_start_.as<int32_t>(),
+         contexts_.as<int32_t>(), table_start_.as<int32_t>(), tables_.as<int32_t>(), max_rows_},
+        &plan_};
     args.kv.pool += layer * layer_elements_;
     return args;
   }
 
+  // Decode work then runs in the kernel that has prefill's code too.
+  void ExpectLongChunks() { max_rows_ = PagedSequences().max_rows; }
   void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
   void Run() {
     ForgetAnswer();
@@ -409,6 +413,7 @@ class AttentionProblem {
   int64_t layers_;
   void (*run_)(const AttentionArgs& args, Stream& stream);
   int64_t rows_ = 0;
+  int64_t max_rows_ = 0;  // of a sequence
   int64_t layer_elements_ = 0;
   Buffer pool_, q_, y_, query_start_, contexts_, table_start_, tables_;
   AttentionPlan plan_;

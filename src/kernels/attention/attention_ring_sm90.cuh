@@ -103,11 +103,13 @@ class RingReader {
   }
   __device__ __forceinline__ int32_t NextTicket() {
     WaitBarrier(SharedAddress(&ring_->ticket_full[mail_.stage]), mail_.round);
-    const int32_t ticket = ring_->ticket[mail_.stage];
-    __syncwarp();
-    if (Lane() == 0) Arrive(SharedAddress(&ring_->ticket_empty[mail_.stage]));
+    int32_t ticket = 0;
+    if (Lane() == 0) {  // reads and arrives: compute-sanitizer does not see through __syncwarp
+      ticket = ring_->ticket[mail_.stage];
+      Arrive(SharedAddress(&ring_->ticket_empty[mail_.stage]));
+    }
     mail_.Advance();
-    return ticket;
+    return __shfl_sync(kAllLanes, ticket, 0);
   }
 
  private:
@@ -131,25 +133,28 @@ class RingProducer {
   __device__ RingProducer(const AttentionParameters& p, Ring* ring) : p_(p), ring_(ring) {}
 
   // The whole warp.
+  template <bool kPrefill>
   __device__ __forceinline__ void Run(const BlockWork& work) {
-    auto run = static_cast<int32_t>(blockIdx.x);
-    if (work.prefill_units > 0) {
-      Wait();
-      int32_t ticket = TakeTicket();
-      for (; ticket < work.prefill_units; ticket = TakeTicket()) {
-        CopyUnit(ReadPrefillWork(p_, ticket));
-      }
-      run = ticket - work.prefill_units;
+    if constexpr (kPrefill) {
+      if (work.prefill_units > 0) return RunByTickets(work);
     }
-    while (run < work.runs) {
-      CopyRun(run);
-      run = work.prefill_units > 0 ? TakeTicket() - work.prefill_units : work.runs;
-    }
-    if (work.prefill_units > 0 && Lane() == 0) FinishTickets(p_.plan.counters);
+    if (static_cast<int32_t>(blockIdx.x) < work.runs) CopyRun(static_cast<int32_t>(blockIdx.x));
   }
 
  private:
   static constexpr int kWindow = kWarp / kTileChunks;  // tiles whose blocks the lanes hold
+
+  __device__ __forceinline__ void RunByTickets(const BlockWork& work) {
+    Wait();
+    int32_t ticket = TakeTicket();
+    for (; ticket < work.prefill_units; ticket = TakeTicket()) {
+      CopyUnit(ReadPrefillWork(p_, ticket));
+    }
+    for (; ticket - work.prefill_units < work.runs; ticket = TakeTicket()) {
+      CopyRun(ticket - work.prefill_units);
+    }
+    if (Lane() == 0) FinishTickets(p_.plan.counters);
+  }
 
   __device__ __forceinline__ void Wait() {
     if (!waited_) WaitForEarlier();

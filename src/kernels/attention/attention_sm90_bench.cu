@@ -55,12 +55,15 @@ int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size,
     const int64_t first = CountDiffering(problem.Answer(), plain);
     const int64_t again = CountDiffering(problem.Answer(), plain);  // counters are back
     const int64_t late = CountDiffering(problem.LateAnswer(), plain);
-    std::printf("head_dim %3d group %2d blocks of %d, %s: %zu words, %lld %lld %lld differ\n",
+    problem.ExpectLongChunks();
+    const int64_t mixed = CountDiffering(problem.Answer(), plain);
+    std::printf("head_dim %3d group %2d blocks of %d, %s: %zu words, %lld %lld %lld %lld differ\n",
                 static_cast<int>(head_dim), static_cast<int>(group), static_cast<int>(block_size),
                 with_prefill ? "mixed " : "decode", plain.size(), static_cast<long long>(first),
-                static_cast<long long>(again), static_cast<long long>(late));
+                static_cast<long long>(again), static_cast<long long>(late),
+                static_cast<long long>(mixed));
     std::fflush(stdout);
-    all += first + again + late;
+    all += first + again + late + mixed;
   }
   return all;
 }

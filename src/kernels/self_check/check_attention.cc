@@ -62,6 +62,7 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
   const int64_t cols = shape.num_heads * shape.head_dim;
   std::vector<int32_t> query_start = {0};
   std::vector<int32_t> context_len;
+  int64_t max_rows = 0;
   std::vector<bf16> q;
   for (const CheckedSequence& s : sequences) {
     const int64_t end = s.id * kMaxContext + s.context;
@@ -70,6 +71,7 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
     q.insert(q.end(), rows.begin(), rows.end());
     query_start.push_back(query_start.back() + static_cast<int32_t>(s.rows));
     context_len.push_back(static_cast<int32_t>(s.context));
+    max_rows = std::max(max_rows, s.rows);
   }
   const int64_t num_rows = query_start.back();
   const auto count = static_cast<int64_t>(sequences.size());
@@ -77,7 +79,8 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
                              .query_start = call.In(std::move(query_start)),
                              .context_len = call.In(std::move(context_len)),
                              .block_table_start = call.In(std::move(image.table_start)),
-                             .block_tables = call.In(std::move(image.tables))};
+                             .block_tables = call.In(std::move(image.tables)),
+                             .max_rows = max_rows};
   VX_ASSIGN_OR_RETURN(const AttentionPlan* plan, call.Plan({.max_tokens = num_rows,
                                                             .max_sequences = count,
                                                             .num_heads = shape.num_heads,
