@@ -17,7 +17,7 @@ class DecodeGroup {
   using Team = TeamShape<kHeadDim, 1, 4, kCanonical>;
   static_assert(Team::kRows == sm90::kDecodeRows);
   // Of the block's two groups together 192 KB at head_dim 128 and below that half as much.
-  using Stream = KvStream<DecodeTiles, kHeadDim, Team::kThreads, kHeadDim == 128 ? 3 : 6>;
+  using Stream = KvStream<DecodeTiles, kHeadDim, Team::kThreads, kHeadDim == 128 ? 3 : 6, 1>;
 
   struct Shared {
     typename Stream::Shared stream;

@@ -18,7 +18,7 @@ class PrefillBlock {
   static constexpr int kTeams = kBlockThreads / Team::kThreads;
   static_assert(kTeams * Team::kRows == sm90::kPrefillRows);
   // 4 slots of 32 KB at head_dim 128, beside 64 KB of queries and P.
-  using Stream = KvStream<PrefillTiles, kHeadDim, kBlockThreads, 4>;
+  using Stream = KvStream<PrefillTiles, kHeadDim, kBlockThreads, 4, 2>;
 
   struct Shared {
     typename Stream::Shared stream;
@@ -48,10 +48,22 @@ class PrefillBlock {
     const int32_t tiles = (most + kAttentionTile) / kAttentionTile;
     state_.Clear();
     if constexpr (kCanonical) fold_.Clear();
-    for (int32_t tile = 0; tile < unit.tiles; ++tile) {
-      RunTile(tile, tile < tiles, least, most, last, &stream);
-      if (!kCanonical || tile >= tiles) continue;
-      if (tile + 1 == tiles || (tile + 1) % sm90::kSegmentTiles == 0) {
+    const int lag = team_ / 2;
+    for (int32_t step = 0; step <= 2 * unit.tiles; ++step) {
+      auto* const slot = stream.Await(lag);
+      const int32_t tile = (step - lag) / 2;
+      if (step < lag || tile >= tiles) continue;
+      const int32_t start = tile * kAttentionTile;
+      const int present = min(kAttentionTile, most + 1 - start);
+      if ((step - lag) % 2 == 0) {
+        int visible[Warp::kHeldRows];
+#pragma unroll
+        for (int i = 0; i < Warp::kHeldRows; ++i) visible[i] = last[i] + 1 - start;
+        warp_.ScoresToP(slot, visible, present, p_.scale, &state_);
+        continue;
+      }
+      warp_.AddValues(slot, present, least + 1 - start < present, &state_);
+      if (kCanonical && (tile + 1 == tiles || (tile + 1) % sm90::kSegmentTiles == 0)) {
         FoldSegment(tile / sm90::kSegmentTiles, last);
       }
     }
@@ -61,21 +73,6 @@ class PrefillBlock {
  private:
   using Warp = TeamWarp<Team>;
   using State = typename Warp::State;
-
-  __device__ __forceinline__ void RunTile(int32_t tile, bool sees, int32_t least, int32_t most,
-                                          const int32_t (&last)[Warp::kHeldRows], Stream* stream) {
-    const int32_t start = tile * kAttentionTile;
-    const int present = min(kAttentionTile, most + 1 - start);
-    auto* const keys = stream->Await();
-    if (sees) {
-      int visible[Warp::kHeldRows];
-#pragma unroll
-      for (int i = 0; i < Warp::kHeldRows; ++i) visible[i] = last[i] + 1 - start;
-      warp_.ScoresToP(keys, visible, present, p_.scale, &state_);
-    }
-    auto* const values = stream->Await();  // P is there for the team
-    if (sees) warp_.AddValues(values, present, least + 1 - start < present, &state_);
-  }
 
   // The team's rows to shared memory; those that are not there become zeros.
   __device__ __forceinline__ void CopyQueries(const sm90::PrefillWork& unit, int32_t row0) {

@@ -62,7 +62,8 @@ struct StreamShared {
   SharedRows<kAttentionTile, kHeadDim> slots[kSlots];
 };
 
-template <typename Tiles, int kHeadDim, int kThreads, int kSlots>
+// kHeld: how many items may be read at once.
+template <typename Tiles, int kHeadDim, int kThreads, int kSlots, int kHeld>
 class KvStream {
  public:
   using Shared = StreamShared<kHeadDim, kThreads, kSlots>;
@@ -74,15 +75,15 @@ class KvStream {
       : p_(p), shared_(shared), group_(group), tiles_(tiles) {
     FindBlocks();
 #pragma unroll 1
-    for (int i = 0; i < kSlots - 1; ++i) CopyNext();
+    for (int i = 0; i < kSlots - kHeld; ++i) CopyNext();
   }
 
-  // The next item, there for all of the group, which meets here: the item before is no longer read,
-  // and its slot takes a further one.
-  __device__ __forceinline__ Slot* Await() {
-    cute::cp_async_wait<kSlots - 2>();
+  // The next item, there for all of the group, which meets here: the item kHeld before it is no
+  // longer read, and its slot takes a further one. lag (below kHeld): an earlier one, by so many.
+  __device__ __forceinline__ Slot* Await(int lag = 0) {
+    cute::cp_async_wait<kSlots - kHeld - 1>();
     MeetAt(group_.barrier, kThreads);
-    Slot* const slot = &shared_->slots[read_];
+    Slot* const slot = &shared_->slots[read_ >= lag ? read_ - lag : read_ - lag + kSlots];
     if (++read_ == kSlots) read_ = 0;
     CopyNext();
     return slot;
