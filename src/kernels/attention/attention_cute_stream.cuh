@@ -55,8 +55,6 @@ struct StreamGroup {
   int barrier;
 };
 
-// Of a tile's chunks of 16 positions those that hold none of the sequence are left as they are;
-// positions of the others that the sequence does not have become zeros.
 template <int kHeadDim, int kThreads, int kSlots>
 struct StreamShared {
   SharedRows<kAttentionTile, kHeadDim> slots[kSlots];
@@ -90,9 +88,9 @@ class KvStream {
   }
 
  private:
-  static constexpr int kPieces = kHeadDim / 8;  // of a row, 16 bytes each
-  static constexpr int kRowsAtOnce = kThreads / kPieces;
-  static_assert(kAttentionTile % kRowsAtOnce == 0);
+  static constexpr int kPieces = kHeadDim / 8;            // of a row, 16 bytes each
+  static constexpr int kRowsAtOnce = kThreads / kPieces;  // a multiple of 8
+  static_assert(kAttentionTile % kRowsAtOnce == 0 && kRowsAtOnce % 8 == 0);
 
   // Lane i holds the block of chunk i of the tile: asked for an item before it is used.
   __device__ __forceinline__ void FindBlocks() {
@@ -118,21 +116,25 @@ class KvStream {
     cute::cp_async_fence();
   }
 
+  // A lane finds the addresses of one chunk, for all. Positions that the sequence does not have
+  // become zeros. No branches: with one a row each copy took 50 instructions (8 x 500: 19 us).
   __device__ __forceinline__ void Copy(const TilePlace& at) const {
     using CopyPiece = cute::SM80_CP_ASYNC_CACHEGLOBAL_ZFILL<cute::uint128_t>;
-    Slot* const to = &shared_->slots[write_];
+    const int32_t start = at.tile * kAttentionTile;
+    const int chunk = sm90::Lane() % sm90::kTileChunks;
+    const auto chunk_offset = static_cast<long long>(
+        sm90::KvOffset<kHeadDim>(p_, block_, part_, at.kv_head, start + chunk * sm90::kChunk));
+    const int row = group_.thread / kPieces;
     const int piece = group_.thread % kPieces;
+    const bf16* from = p_.kv.pool + row % sm90::kChunk * kHeadDim + piece * 8;
+    bf16* to = shared_->slots[write_].Piece(row, piece);
+    const int32_t left = at.context - start - row;
 #pragma unroll
     for (int first = 0; first < kAttentionTile; first += kRowsAtOnce) {
-      const int row = first + group_.thread / kPieces;
-      const int chunk = row / sm90::kChunk;
-      const int32_t block = __shfl_sync(sm90::kAllLanes, block_, chunk);
-      const int32_t position = at.tile * kAttentionTile + row;
-      if (position / sm90::kChunk * sm90::kChunk >= at.context) continue;
-      const bf16* from =
-          p_.kv.pool + sm90::KvOffset<kHeadDim>(p_, block, part_, at.kv_head, position) + piece * 8;
-      CopyPiece::copy(Words(from), *reinterpret_cast<cute::uint128_t*>(to->Piece(row, piece)),
-                      position < at.context);
+      const long long offset =
+          __shfl_sync(sm90::kAllLanes, chunk_offset, (first + row) / sm90::kChunk);
+      CopyPiece::copy(Words(from + offset + first % sm90::kChunk * kHeadDim),
+                      *reinterpret_cast<cute::uint128_t*>(to + first * Slot::kRun), first < left);
     }
   }
 

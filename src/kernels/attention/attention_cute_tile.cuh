@@ -240,6 +240,7 @@ class TeamWarp {
 #pragma unroll
     for (int i = 0; i < kHeldRows; ++i) {
       const float m = NextMaximum(i, visible[i] > 0, scale, state);
+      const uint32_t offset = Shared::P::Offset(Row(i), warp_ * kFragments) + sm90::Lane() % 4 * 2;
       float tree[kFragments];
 #pragma unroll
       for (int n = 0; n < kFragments; ++n) {
@@ -247,7 +248,8 @@ class TeamWarp {
         const float s1 = s[i / 2][n][i % 2 * 2 + 1];
         const float p0 = sees(i, n, 0) ? sm90::Ex2(__fmaf_rn(s0, scale, -m)) : 0.0f;
         const float p1 = sees(i, n, 1) ? sm90::Ex2(__fmaf_rn(s1, scale, -m)) : 0.0f;
-        StoreP(i, n, sm90::PackBf16(p0, p1));
+        bf16* pair = shared_->p.data + (offset ^ Shared::P::Offset(0, n));
+        *reinterpret_cast<uint32_t*>(pair) = sm90::PackBf16(p0, p1);
         tree[n] = __fadd_rn(p0, p1);
       }
 #pragma unroll
@@ -259,12 +261,6 @@ class TeamWarp {
       }
       shared_->sums[warp_][Row(i)][sm90::Lane() % 4] = tree[0];
     }
-  }
-
-  // A pair of fragment n.
-  __device__ __forceinline__ void StoreP(int i, int n, uint32_t pair) {
-    bf16* piece = shared_->p.Piece(Row(i), warp_ * (Shape::kOwnPositions / 8) + n);
-    reinterpret_cast<uint32_t*>(piece)[sm90::Lane() % 4] = pair;
   }
 
   // The row's reference exponent with this tile, and O and l multiplied accordingly. A tile of
