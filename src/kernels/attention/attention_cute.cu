@@ -34,6 +34,7 @@ template <int kHeadDim, bool kCanonical>
 __device__ __forceinline__ int32_t RunPrefill(const sm90::AttentionParameters& p, int32_t units,
                                               BlockShared<kHeadDim, kCanonical>* shared) {
   PrefillBlock<kHeadDim, kCanonical> prefill(p, &shared->prefill);
+  sm90::WaitForEarlier();
   for (;;) {
     __syncthreads();  // the last unit's shared memory, and its ticket, are no longer read
     if (threadIdx.x == 0) shared->tickets[0] = TakeTicket(p);
@@ -75,13 +76,13 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
   auto* shared = reinterpret_cast<BlockShared<kHeadDim, kCanonical>*>(bytes);
   sm90::AllowLater();
   const int32_t units = __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
-  sm90::WaitForEarlier();
   int32_t ticket = 0;
   if (units > 0) {
     ticket = RunPrefill<kHeadDim, kCanonical>(p, units, shared);
     __syncthreads();
   }
   RunDecode<kHeadDim, kCanonical>(p, units, ticket, shared);
+  sm90::WaitForEarlier();  // groups that had no work
   if (units == 0) return;
   __syncthreads();
   if (threadIdx.x == 0) sm90::FinishTickets(p.plan.counters);

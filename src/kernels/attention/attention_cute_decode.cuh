@@ -115,6 +115,7 @@ class DecodeGroup {
   // To shared memory, which is not read before the group meets. Rows that do not exist keep what
   // was there: their scores are theirs alone.
   __device__ __forceinline__ void CopyQueries() {
+    sm90::WaitForEarlier();
     constexpr int kWords = kHeadDim / 2;  // of a row
     for (int i = Thread(); i < head_.rows * kWords; i += Team::kThreads) {
       const int r = i / kWords;

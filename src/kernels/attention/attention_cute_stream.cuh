@@ -7,6 +7,7 @@
 
 #include "kernels/attention/attention_cute_tile.cuh"
 #include "kernels/attention/attention_work_sm90.cuh"
+#include "kernels/sm90/dependent_launch.cuh"
 
 namespace vexact::portable {
 
@@ -14,6 +15,7 @@ namespace vexact::portable {
 struct TilePlace {
   const int32_t* blocks;  // of the sequence: position p is in blocks[p >> block_shift]
   int32_t context;
+  int32_t old;  // positions of earlier steps, which may be read before WaitForEarlier (attention.h)
   int32_t kv_head;
   int32_t tile;
 };
@@ -25,7 +27,7 @@ class PrefillTiles {
   __device__ __forceinline__ bool done() const { return tile_ == work_.tiles; }
   __device__ __forceinline__ void Advance() { ++tile_; }
   __device__ __forceinline__ TilePlace place() const {
-    return {work_.s.blocks, work_.s.context, work_.kv_head, tile_};
+    return {work_.s.blocks, work_.s.context, 0, work_.kv_head, tile_};
   }
 
  private:
@@ -40,7 +42,8 @@ class DecodeTiles {
   __device__ __forceinline__ bool done() const { return cursor_.done(); }
   __device__ __forceinline__ void Advance() { cursor_.Advance(); }
   __device__ __forceinline__ TilePlace place() const {
-    return {tables_ + cursor_.sequence().first_block, cursor_.sequence().context, cursor_.kv_head(),
+    const sm90::DecodeSequence& s = cursor_.sequence();
+    return {tables_ + s.first_block, s.context, s.context - s.tokens, cursor_.kv_head(),
             cursor_.tile()};
   }
 
@@ -121,6 +124,7 @@ class KvStream {
   __device__ __forceinline__ void Copy(const TilePlace& at) const {
     using CopyPiece = cute::SM80_CP_ASYNC_CACHEGLOBAL_ZFILL<cute::uint128_t>;
     const int32_t start = at.tile * kAttentionTile;
+    if (start + kAttentionTile > at.old) sm90::WaitForEarlier();
     const int chunk = sm90::Lane() % sm90::kTileChunks;
     const auto chunk_offset = static_cast<long long>(
         sm90::KvOffset<kHeadDim>(p_, block_, part_, at.kv_head, start + chunk * sm90::kChunk));
