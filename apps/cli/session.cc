@@ -24,10 +24,11 @@ int ExitStatusOf(const Error& engine_error) {
   return usage ? kExitUsage : kExitFailure;
 }
 
-// The one check of mode and attention, with what is known of the device.
+// The one check of mode, attention and mask, with what is known of the device.
 Result<const AttentionImpl*> CheckAttention(const EngineConfig& config,
                                             std::optional<AttentionDevice> device) {
-  return ChooseAttention({.mode = config.mode, .attn_impl = config.attn_impl, .device = device});
+  return ChooseAttention(
+      {.mode = config.mode, .attn_impl = config.attn_impl, .device = device, .mask = config.mask});
 }
 
 }  // namespace

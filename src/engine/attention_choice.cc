@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/check.h"
+
 namespace vexact {
 namespace {
 
@@ -53,10 +55,11 @@ constexpr AttentionImpl kImpls[] = {
      .on_hopper = true,
      .on_other_gpus = false,
      .any_mask = true,
-     .is_built = false},
+     .is_built = true},
 };
 
 constexpr std::string_view kCausal = "causal";
+// MaskKind's order.
 constexpr std::string_view kMasks[] = {kCausal, "sliding-window", "prefix-lm", "document"};
 
 bool AllowsMode(const AttentionImpl& impl, Mode mode) {
@@ -101,7 +104,6 @@ std::string Advice(const AttentionQuery& query) {
   for (const AttentionImpl& impl : kImpls) {
     if (impl.is_built && Allows(impl, query)) return fmt::format("use {}", impl.name);
   }
-  if (query.mask != kCausal) return "use mask causal: this version has no other";
   return "use device cpu or a Hopper card: this version has none for others";
 }
 
@@ -135,6 +137,12 @@ Status CheckContradictions(const AttentionImpl& impl, const AttentionQuery& quer
 
 std::span<const AttentionImpl> AttentionImpls() { return kImpls; }
 std::span<const std::string_view> AttentionMasks() { return kMasks; }
+
+MaskKind MaskKindOf(std::string_view mask) {
+  const auto* const name = std::ranges::find(kMasks, mask);
+  VX_CHECK(name != std::end(kMasks), "a mask's name");
+  return static_cast<MaskKind>(name - std::begin(kMasks));
+}
 
 Result<const AttentionImpl*> ChooseAttention(const AttentionQuery& query) {
   if (std::ranges::find(kMasks, query.mask) == std::end(kMasks)) {

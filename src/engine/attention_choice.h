@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/attention_mask.h"
 #include "kernels/mode.h"
 
 namespace vexact {
@@ -33,8 +34,10 @@ struct AttentionImpl {
 
 // Every name, in the order of the documents.
 std::span<const AttentionImpl> AttentionImpls();
-// "causal", and those that only `flex` has.
+// "causal", and those that only `flex` has: a name for each MaskKind, in its order.
 std::span<const std::string_view> AttentionMasks();
+// Requires: one of these names.
+MaskKind MaskKindOf(std::string_view mask);
 
 struct AttentionQuery {
   Mode mode = Mode::kInvariant;

@@ -47,7 +47,8 @@ Status ModelRunner::Allocate() {
       StepInputs::Create(
           backend_, {.max_tokens = tokens,
                      .max_sequences = options_.max_num_seqs,
-                     .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1}));
+                     .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1,
+                     .mask = {.kind = options_.mask, .window = config.sliding_window}}));
   VX_ASSIGN_OR_RETURN(sampler_, Sampler::Create(backend_, {.max_num_seqs = options_.max_num_seqs,
                                                            .max_model_len = options_.max_model_len,
                                                            .vocab_size = config.vocab_size,

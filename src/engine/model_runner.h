@@ -37,6 +37,7 @@ struct ModelRunnerOptions {
   int32_t max_model_len = 0;
   int32_t block_size = 0;
   int32_t num_threads = 0;
+  MaskKind mask = MaskKind::kCausal;  // a window is the model's
 };
 
 // A step that was launched. Collect once.

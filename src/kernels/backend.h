@@ -120,7 +120,7 @@ class Backend {
 // The plain functions of numerics.md: slow, the measure of every other backend.
 std::unique_ptr<Backend> MakeReferenceBackend();
 // SIMD (AVX-512, AVX2 with FMA, or scalar: chosen at run time, the bits are the same).
-// In mode variant linears and attention are free (LinearVariantCpu, AttentionVariantCpu).
+// In mode variant linears and causal attention are free (LinearVariantCpu, AttentionVariantCpu).
 std::unique_ptr<Backend> MakeCpuBackend(Mode mode = Mode::kInvariant);
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode = Mode::kInvariant);

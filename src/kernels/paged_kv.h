@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/attention/attention_mask.h"
 #include "numerics/bf16.h"
 #include "numerics/host_device.h"
 
@@ -28,9 +29,9 @@ struct PagedKv {
   }
 };
 
-// Which rows of a step belong to which sequence, and where its keys and values lie. Arrays in the
-// backend's memory. Sequence s owns rows [query_start[s], query_start[s + 1]), perhaps none; its
-// last row sits at position context_len[s] - 1.
+// Which rows of a step belong to which sequence, where its keys and values lie, and which of them a
+// row sees. Arrays in the backend's memory. Sequence s owns rows [query_start[s], query_start[s +
+// 1]), perhaps none; its last row sits at position context_len[s] - 1.
 struct PagedSequences {
   int64_t count = 0;
   const int32_t* query_start = nullptr;        // [count + 1]
@@ -39,6 +40,7 @@ struct PagedSequences {
   const int32_t* block_tables = nullptr;  // position p: [block_table_start[s] + p / block_size]
   // No sequence has more rows. A promise, which lets a kernel leave out what long chunks need.
   int64_t max_rows = std::numeric_limits<int32_t>::max();
+  AttentionMask mask = {};
 };
 
 }  // namespace vexact

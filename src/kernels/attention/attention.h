@@ -1,9 +1,9 @@
-// Causal attention over a paged KV cache, for prefill chunks and decode rows in one call.
+// Attention over a paged KV cache under a mask, for prefill chunks and decode rows in one call.
 //
 // Arithmetic: docs/numerics.md, attention: tiles of 128 positions, segments of 256, both at
 // absolute positions. Invariance: a query row depends on its own q and on K and V at positions that
-// it sees; never on the chunk, the batch or the block size. Slots that hold no position of a
-// sequence may hold NaN; K and V of its positions are finite (KvWrite sees to it).
+// it sees (attention_mask.h); never on the chunk, the batch or the block size. Slots that hold no
+// position of a sequence may hold NaN; K and V of its positions are finite (KvWrite sees to it).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 
@@ -60,17 +60,17 @@ struct AttentionArgs {
   Rows<bf16> y;              // [tokens, heads * head_dim]; rows of no sequence are left alone
   int64_t num_heads;         // a multiple of kv.num_kv_heads
   PagedKv kv;                // already holds this step's keys and values
-  PagedSequences sequences;  // a row at position p sees positions 0..p
+  PagedSequences sequences;  // their mask says what a row sees
   // Of these sequences (Backend::PlanAttention); null on backends that need none.
   const AttentionPlan* plan = nullptr;
 };
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
-// In an order that depends on the call (variant mode).
+// In an order that depends on the call (variant mode). Requires: a causal mask.
 void AttentionVariantCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 void AttentionSm90(const AttentionArgs& args, Stream& stream);
-// Canonical bits in mode invariant, free ones in mode variant.
+// Canonical bits in mode invariant, free ones in mode variant. Requires: a causal mask.
 void AttentionCute(Mode mode, const AttentionArgs& args, Stream& stream);
 inline constexpr int32_t kAttentionCuteRunsPerSm = 2;  // of its plans
 // Head sizes of both: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.

@@ -41,7 +41,7 @@ __device__ __forceinline__ int32_t RunPrefill(const sm90::AttentionParameters& p
     __syncthreads();
     const int32_t ticket = shared->tickets[0];
     if (ticket >= units) return ticket;
-    prefill.RunUnit(sm90::ReadPrefillWork(p, ticket));
+    prefill.RunUnit(sm90::ReadPrefillWork<CausalMask>(p, ticket));
   }
 }
 
@@ -102,6 +102,7 @@ void LaunchKernel(const AttentionArgs& args, Stream& stream) {
 template <bool kCanonical>
 void Launch(const AttentionArgs& args, Stream& stream) {
   if (args.sequences.count == 0) return;
+  VX_CHECK(args.sequences.mask.kind == MaskKind::kCausal, "a causal mask");
   switch (args.kv.head_dim) {
     case 16:
       return LaunchKernel<16, kCanonical>(args, stream);

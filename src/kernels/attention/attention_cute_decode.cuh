@@ -38,7 +38,7 @@ class DecodeGroup {
 
   // The whole group.
   __device__ __forceinline__ void Run(const sm90::DecodeRun& run) {
-    sm90::DecodeCursor cursor(p_, run);
+    sm90::DecodeCursor<CausalMask> cursor(p_, run);
     Stream stream(p_, &shared_->stream, {Thread(), barrier_}, DecodeTiles(p_, run));
     while (!cursor.done()) {
       head_.s = cursor.sequence();
@@ -77,7 +77,8 @@ class DecodeGroup {
 
   // The run's part of the head, all of it if `whole`. The free form knows no segments in a whole
   // head.
-  __device__ __forceinline__ void RunHead(bool whole, sm90::DecodeCursor* cursor, Stream* stream) {
+  __device__ __forceinline__ void RunHead(bool whole, sm90::DecodeCursor<CausalMask>* cursor,
+                                          Stream* stream) {
     const int32_t tile_end = cursor->tile_end();
     CopyQueries();
     const int32_t last[2] = {PositionOfRow(Warp::Row(0)), PositionOfRow(Warp::Row(1))};

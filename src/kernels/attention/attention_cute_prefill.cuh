@@ -49,7 +49,7 @@ class PrefillBlock {
     state_.Clear();
     if constexpr (kCanonical) fold_.Clear();
     const int lag = team_ / 2;
-    for (int32_t step = 0; step <= 2 * unit.tiles; ++step) {
+    for (int32_t step = 0; step <= 2 * unit.tile_end; ++step) {
       auto* const slot = stream.Await(lag);
       const int32_t tile = (step - lag) / 2;
       if (step < lag || tile >= tiles) continue;

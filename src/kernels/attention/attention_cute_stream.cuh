@@ -24,7 +24,7 @@ struct TilePlace {
 class PrefillTiles {
  public:
   __device__ explicit PrefillTiles(const sm90::PrefillWork& work) : work_(work) {}
-  __device__ __forceinline__ bool done() const { return tile_ == work_.tiles; }
+  __device__ __forceinline__ bool done() const { return tile_ == work_.tile_end; }
   __device__ __forceinline__ void Advance() { ++tile_; }
   __device__ __forceinline__ TilePlace place() const {
     return {work_.s.blocks, work_.s.context, 0, work_.kv_head, tile_};
@@ -49,7 +49,7 @@ class DecodeTiles {
 
  private:
   const int32_t* tables_;
-  sm90::DecodeCursor cursor_;
+  sm90::DecodeCursor<CausalMask> cursor_;
 };
 
 // The threads that share a stream, and their named barrier.

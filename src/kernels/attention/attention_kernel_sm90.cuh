@@ -35,24 +35,24 @@ struct AttentionShared<kHeadDim, true> {
   };
 };
 
-template <int kHeadDim, bool kPrefill>
+template <int kHeadDim, bool kPrefill, typename Mask>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
                                         AttentionShared<kHeadDim, kPrefill>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
-      PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
+      PrefillConsumer<kHeadDim, Mask> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
       for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
-        prefill.RunUnit(ReadPrefillWork(p, ticket));
+        prefill.RunUnit(ReadPrefillWork<Mask>(p, ticket));
       }
       MeetConsumers();
       run = ticket - work.prefill_units;
     }
   }
   while (run < work.runs) {
-    DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    DecodeConsumer<kHeadDim, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
     run = work.runs;
     if constexpr (kPrefill) {
       if (work.prefill_units > 0) run = reader.NextTicket() - work.prefill_units;
@@ -61,7 +61,7 @@ __device__ __forceinline__ void Consume(const AttentionParameters& p, const Bloc
 }
 
 // Without kPrefill: for steps that have decode work alone.
-template <int kHeadDim, bool kPrefill>
+template <int kHeadDim, bool kPrefill, typename Mask>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
@@ -78,21 +78,22 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim, kPrefill>(p, work, shared);
+    Consume<kHeadDim, kPrefill, Mask>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim>(p, &shared->ring).template Run<kPrefill>(work);
+    RingProducer<kHeadDim, Mask>(p, &shared->ring).template Run<kPrefill>(work);
   }
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 __global__ void __launch_bounds__(kAttentionWarps * 32, 1)
     NarrowPrefillKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(128) unsigned char shared[];
   WaitForEarlier();
   AllowLater();
-  NarrowPrefillBlock<kHeadDim>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared)).Run();
+  NarrowPrefillBlock<kHeadDim, Mask>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared))
+      .Run();
   __syncthreads();
   if (threadIdx.x == 0) FinishTickets(p.plan.counters);
 }
@@ -110,29 +111,46 @@ CUtensorMap MapOfPool(const PagedKv& kv, int runs) {
        .box = {Chunk::kRunColumns, kChunk, static_cast<uint32_t>(runs), 1}});
 }
 
-template <int kHeadDim, bool kPrefill>
+template <int kHeadDim, bool kPrefill, typename Mask>
 void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
   constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim, kPrefill>);
-  const auto kernel = AttentionKernel<kHeadDim, kPrefill>;
+  const auto kernel = AttentionKernel<kHeadDim, kPrefill, Mask>;
   AllowSharedBytes(kernel, kBytes);
   LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionThreads, kBytes, stream, p);
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
   AttentionParameters p = ParametersOf(args, kHeadDim);
   p.chunks = MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns);
   p.chunk_runs = MapOfPool<kHeadDim>(args.kv, 1);
   const bool prefill = args.sequences.max_rows * p.group > kDecodeRows;
   if constexpr (kHasWidePrefill<kHeadDim>) {
-    if (prefill) return LaunchAttentionKernel<kHeadDim, true>(p, stream);
+    if (prefill) return LaunchAttentionKernel<kHeadDim, true, Mask>(p, stream);
   } else if (prefill) {
     constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
-    AllowSharedBytes(NarrowPrefillKernel<kHeadDim>, kBytes);
-    LaunchDependent(NarrowPrefillKernel<kHeadDim>, static_cast<unsigned>(NumSms()),
-                    kAttentionWarps * 32, kBytes, stream, p);
+    const auto kernel = NarrowPrefillKernel<kHeadDim, Mask>;
+    AllowSharedBytes(kernel, kBytes);
+    LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionWarps * 32, kBytes, stream,
+                    p);
   }
-  LaunchAttentionKernel<kHeadDim, false>(p, stream);
+  LaunchAttentionKernel<kHeadDim, false, Mask>(p, stream);
+}
+
+template <typename Mask>
+void LaunchUnderMask(const AttentionArgs& args, Stream& stream) {
+  switch (args.kv.head_dim) {
+    case 16:
+      return LaunchAttention<16, Mask>(args, stream);
+    case 32:
+      return LaunchAttention<32, Mask>(args, stream);
+    case 64:
+      return LaunchAttention<64, Mask>(args, stream);
+    case 128:
+      return LaunchAttention<128, Mask>(args, stream);
+    default:
+      VX_CHECK(false, "head_dim 16, 32, 64 or 128");
+  }
 }
 
 }  // namespace vexact::sm90

@@ -124,7 +124,7 @@ struct BlockWork {
   int32_t runs;           // of decode
 };
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 class RingProducer {
  public:
   using Ring = KvRing<kHeadDim>;
@@ -148,7 +148,7 @@ class RingProducer {
     Wait();
     int32_t ticket = TakeTicket();
     for (; ticket < work.prefill_units; ticket = TakeTicket()) {
-      CopyUnit(ReadPrefillWork(p_, ticket));
+      CopyUnit(ReadPrefillWork<Mask>(p_, ticket));
     }
     for (; ticket - work.prefill_units < work.runs; ticket = TakeTicket()) {
       CopyRun(ticket - work.prefill_units);
@@ -196,7 +196,7 @@ class RingProducer {
   // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
   __device__ __forceinline__ void CopyRun(int32_t run) {
     table_ = -1;
-    DecodeCursor cursor(p_, ring_->RunAt(p_, run));
+    DecodeCursor<Mask> cursor(p_, ring_->RunAt(p_, run));
     for (; !cursor.done(); cursor.Advance()) {
       FindBlocks(cursor);
       const DecodeSequence& s = cursor.sequence();
@@ -221,7 +221,7 @@ class RingProducer {
 
   // Lane i holds the block of chunk i from window_ on. Past the L1 cache: a table that an earlier
   // step had at this place may still lie there.
-  __device__ __forceinline__ void FindBlocks(const DecodeCursor& cursor) {
+  __device__ __forceinline__ void FindBlocks(const DecodeCursor<Mask>& cursor) {
     const DecodeSequence& s = cursor.sequence();
     const int32_t tile = cursor.tile();
     if (s.first_block == table_ && tile >= window_ && tile < window_ + kWindow) return;
@@ -233,7 +233,7 @@ class RingProducer {
   }
 
   // Chunks [begin, end) of keys (part 0) or values (part 1) of the cursor's tile, a lane a chunk.
-  __device__ __forceinline__ void CopyChunks(const DecodeCursor& cursor, int stage, int part,
+  __device__ __forceinline__ void CopyChunks(const DecodeCursor<Mask>& cursor, int stage, int part,
                                              int32_t begin, int32_t end) const {
     const int chunk = Lane() % kTileChunks;
     const int32_t block =
@@ -249,7 +249,7 @@ class RingProducer {
     constexpr int kRunBytes = kAttentionTile * Chunk::kRunColumns * 2;
     const int chunk = Lane() % kTileChunks;
     const int run = Lane() / kTileChunks;
-    for (int32_t tile = 0; tile < work.tiles; ++tile) {
+    for (int32_t tile = work.first_tile; tile < work.tile_end; ++tile) {
       const int32_t position = tile * kAttentionTile + chunk * kChunk;
       const bool there = run < Chunk::kRuns && position < work.s.context;
       const int32_t block = there ? work.s.blocks[position >> p_.block_shift] : 0;
