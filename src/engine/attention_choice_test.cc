@@ -58,11 +58,6 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
                 choice.error().message,
                 AllOf(HasSubstr(fmt::format("attn_impl {} contradicts mask {}:", name, mask)),
                       HasSubstr("; use ")));
-          } else if (name.find("-cute") != std::string_view::npos) {
-            ASSERT_FALSE(choice.ok());
-            EXPECT_EQ(choice.error().code, ErrorCode::kUnsupported);
-            EXPECT_THAT(choice.error().message,
-                        AllOf(HasSubstr(name), HasSubstr("not built yet"), HasSubstr("; use ")));
           } else {
             ASSERT_TRUE(choice.ok()) << choice.error().message;
             EXPECT_EQ((*choice)->name, name);
@@ -73,8 +68,9 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
     }
   }
   // Where the device is not known yet, a CPU or a Hopper card: one name for each mode, causal, and
-  // flex in both modes with every mask.
-  EXPECT_EQ(allowed, 3 * (2 + 2 * 4));
+  // flex in both modes with every mask; where it is not known yet, a Hopper card or another: one
+  // more for each mode, causal.
+  EXPECT_EQ(allowed, 3 * (2 + 2 * 4 + 2));
 }
 
 TEST(AttentionChoice, TheTableHasTheNamesOfTheDocuments) {
@@ -98,6 +94,8 @@ TEST(AttentionChoice, WithoutANameItFollowsTheModeAndTheMask) {
     EXPECT_EQ((*ChooseAttention({Mode::kInvariant, "", device, "document"}))->name, "flex");
     EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", device, "prefix-lm"}))->name, "flex");
   }
+  EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", AttentionDevice::kOtherGpu}))->name,
+            "fa-variant-cute");
 }
 
 TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
@@ -111,7 +109,7 @@ TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
   EXPECT_THAT(ChooseAttention({Mode::kInvariant, "fa-invariant", AttentionDevice::kOtherGpu})
                   .error()
                   .message,
-              HasSubstr("use device cpu or a Hopper card"));
+              HasSubstr("; use fa-invariant-cute"));
   EXPECT_EQ(ChooseAttention({Mode::kInvariant, "fa-invariant", AttentionDevice::kCpu, "document"})
                 .error()
                 .message,

@@ -29,6 +29,11 @@ Status ResolveMode(const EngineLimits& limits, EngineConfig* config) {
     return InvalidArgument("mode: expected {}, for which the model's backend was made, found {}",
                            ModeName(limits.mode), ModeName(config->mode));
   }
+  if (attention->kernels != limits.attention_kernels) {
+    return InvalidArgument(
+        "attn_impl: expected one of the kernels for which the model's backend was made, found {}",
+        attention->name);
+  }
   config->attn_impl = attention->name;
   return {};
 }

@@ -50,8 +50,9 @@ struct EngineLimits {
   int32_t sliding_window = 0;      // ModelConfig's
   int32_t num_cores = 0;
   bool is_gpu = false;
-  Mode mode = Mode::kInvariant;  // of the model's backend
-  DeviceMemory memory;           // of the device, once all but the KV cache is allocated
+  Mode mode = Mode::kInvariant;                                // of the model's backend
+  AttentionKernels attention_kernels = AttentionKernels::kFa;  // likewise
+  DeviceMemory memory;  // of the device, once all but the KV cache is allocated
 };
 
 // A configuration that can run, every 0 replaced by what it means.

@@ -16,6 +16,7 @@ EngineLimits LimitsOf(const Model& model) {
           .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
           .is_gpu = !model.backend().UsesHostMemory(),
           .mode = model.backend().mode(),
+          .attention_kernels = model.backend().attention_kernels(),
           .memory = model.backend().Memory()};
 }
 

@@ -6,16 +6,13 @@
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 
-#include "base/check.h"
 #include "kernels/attention/attention_decode_sm90.cuh"
 #include "kernels/attention/attention_prefill_narrow_sm90.cuh"
 #include "kernels/attention/attention_prefill_sm90.cuh"
 #include "kernels/sm90/dependent_launch.cuh"
 #include "kernels/sm90/tensor_map.cuh"
-#include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
@@ -114,41 +111,6 @@ CUtensorMap MapOfPool(const PagedKv& kv, int runs) {
        .box = {Chunk::kRunColumns, kChunk, static_cast<uint32_t>(runs), 1}});
 }
 
-inline bool RowsAreWords(const bf16* data, int64_t stride) {
-  return reinterpret_cast<uintptr_t>(data) % 4 == 0 && stride % 2 == 0;
-}
-
-template <int kHeadDim>
-AttentionParameters ParametersOf(const AttentionArgs& args) {
-  VX_CHECK(args.plan != nullptr, "a plan");
-  const AttentionLimits& limits = args.plan->limits;
-  VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
-               args.kv.head_dim == kHeadDim && limits.head_dim == kHeadDim,
-           "the plan's heads");
-  VX_CHECK(reinterpret_cast<uintptr_t>(args.kv.pool) % 16 == 0 && args.kv.block_stride % 8 == 0,
-           "blocks aligned to 16 bytes");
-  VX_CHECK(args.kv.block_size >= kChunk &&
-               std::has_single_bit(static_cast<uint64_t>(args.kv.block_size)),
-           "blocks of 16, 32 or 64");
-  size_t bytes = 0;
-  const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
-  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
-  return {MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns),
-          MapOfPool<kHeadDim>(args.kv, 1),
-          args.q,
-          args.y,
-          RowsAreWords(args.q.data, args.q.stride),
-          RowsAreWords(args.y.data, args.y.stride),
-          args.kv,
-          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
-          args.sequences,
-          plan,
-          static_cast<int32_t>(args.num_heads),
-          group,
-          (256 + group - 1) / group,
-          AttentionScale(kHeadDim)};
-}
-
 template <int kHeadDim, bool kPrefill, typename Mask>
 void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
   constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim, kPrefill>);
@@ -159,7 +121,9 @@ void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
 
 template <int kHeadDim, typename Mask>
 void LaunchAttention(const AttentionArgs& args, Stream& stream) {
-  const AttentionParameters p = ParametersOf<kHeadDim>(args);
+  AttentionParameters p = ParametersOf(args, kHeadDim);
+  p.chunks = MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns);
+  p.chunk_runs = MapOfPool<kHeadDim>(args.kv, 1);
   const bool prefill = args.sequences.max_rows * p.group > kDecodeRows;
   if constexpr (kHasWidePrefill<kHeadDim>) {
     if (prefill) return LaunchAttentionKernel<kHeadDim, true, Mask>(p, stream);

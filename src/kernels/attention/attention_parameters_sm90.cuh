@@ -4,16 +4,20 @@
 
 #include <cuda.h>
 
+#include <bit>
 #include <cstdint>
 
+#include "base/check.h"
 #include "kernels/attention/attention_plan_sm90.h"
 #include "kernels/attention/attention_tile_sm90.cuh"
 #include "kernels/sm90/async_copy.cuh"
+#include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
 struct AttentionParameters {
-  // The pool as boxes of 16 positions of one head: all columns, and a run of up to 64.
+  // The pool as boxes of 16 positions of one head: all columns, and a run of up to 64. Only where
+  // the copy engine copies (attention_ring_sm90.cuh).
   CUtensorMap chunks;
   CUtensorMap chunk_runs;
   Rows<const bf16> q;
@@ -29,6 +33,41 @@ struct AttentionParameters {
   int32_t group_reciprocal;  // of 256, rounded up: exact for rows below 16 and groups to 16
   float scale;               // AttentionScale(head_dim)
 };
+
+inline bool RowsAreWords(const bf16* data, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(data) % 4 == 0 && stride % 2 == 0;
+}
+
+// All but the maps.
+inline AttentionParameters ParametersOf(const AttentionArgs& args, int64_t head_dim) {
+  VX_CHECK(args.plan != nullptr, "a plan");
+  const AttentionLimits& limits = args.plan->limits;
+  VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
+               args.kv.head_dim == head_dim && limits.head_dim == head_dim,
+           "the plan's heads");
+  VX_CHECK(reinterpret_cast<uintptr_t>(args.kv.pool) % 16 == 0 && args.kv.block_stride % 8 == 0,
+           "blocks aligned to 16 bytes");
+  VX_CHECK(args.kv.block_size >= kChunk &&
+               std::has_single_bit(static_cast<uint64_t>(args.kv.block_size)),
+           "blocks of 16, 32 or 64");
+  size_t bytes = 0;
+  const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
+  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
+  return {{},
+          {},
+          args.q,
+          args.y,
+          RowsAreWords(args.q.data, args.q.stride),
+          RowsAreWords(args.y.data, args.y.stride),
+          args.kv,
+          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
+          args.sequences,
+          plan,
+          static_cast<int32_t>(args.num_heads),
+          group,
+          (256 + group - 1) / group,
+          AttentionScale(head_dim)};
+}
 
 // One sequence as a prefill unit sees it.
 struct UnitSequence {

@@ -211,8 +211,9 @@ size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
 
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream) {
   VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
-  const int sms = sm90::NumSms();
-  VX_CHECK(sms < sm90::kMaxBoundaries, "as many runs as can be planned");
+  const int runs = plan.runs_per_sm * sm90::NumSms();
+  VX_CHECK(plan.runs_per_sm <= sm90::kMaxRunsPerSm && runs < sm90::kMaxBoundaries,
+           "as many runs as can be planned");
   size_t bytes = 0;
   const sm90::AttentionPlanView view = sm90::ViewPlan(plan.limits, plan.storage.data(), &bytes);
   VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
@@ -221,7 +222,7 @@ void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& pla
       view,
       static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
       static_cast<int32_t>(plan.limits.num_kv_heads),
-      sms,
+      runs,
       static_cast<int32_t>(sm90::kSplitSlots * plan.limits.num_heads)};
   // In the ordinary way: behind all that was queued before, ahead of all that comes after.
   // Attention's early reads rely on it (attention.h).

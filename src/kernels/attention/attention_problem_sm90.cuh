@@ -45,6 +45,14 @@ struct AttentionSequence {
   int64_t tokens;
 };
 
+// The kernels to run, and where.
+struct AttentionTarget {
+  void (*run)(const AttentionArgs& args, Stream& stream);
+  int32_t runs_per_sm;  // of their plans
+  bool has_masks;       // others than the causal one
+  cudaStream_t cuda;
+};
+
 inline Buffer DeviceBuffer(size_t bytes) {
   void* data = nullptr;
   CheckCuda(cudaMalloc(&data, std::max<size_t>(bytes, 256)));
@@ -232,9 +240,10 @@ static __global__ void PlainAttention(AttentionArgs args, float scale) {
 class AttentionProblem {
  public:
   AttentionProblem(const AttentionShape& shape, std::vector<AttentionSequence> sequences,
-                   int64_t block_size, int64_t layers, bool same, cudaStream_t cuda)
-      : shape_(shape), sequences_(std::move(sequences)), layers_(layers) {
-    stream_.cuda = cuda;
+                   int64_t block_size, int64_t layers, bool same, const AttentionTarget& target)
+      : shape_(shape), sequences_(std::move(sequences)), layers_(layers), run_(target.run) {
+    stream_.cuda = target.cuda;
+    plan_.runs_per_sm = target.runs_per_sm;
     std::vector<int32_t> query_start = {0}, contexts, table_start, tables, reach;
     for (const AttentionSequence& s : sequences_) {
       query_start.push_back(query_start.back() + static_cast<int32_t>(s.tokens));
@@ -298,7 +307,7 @@ class AttentionProblem {
   void Run() {
     ForgetAnswer();
     Plan();
-    AttentionSm90(Args(0), stream_);
+    run_(Args(0), stream_);
   }
   std::vector<uint16_t> Answer() {
     Run();
@@ -314,7 +323,7 @@ class AttentionProblem {
     sm90::LaunchDependent(FillNewestLate, count, 128, 0, stream_, args.kv, args.sequences,
                           SeedOf(0));
     sm90::LaunchDependent(PassOn, 1, 32, 0, stream_);
-    AttentionSm90(args, stream_);
+    run_(args, stream_);
     return Words();
   }
   std::vector<uint16_t> PlainAnswer() {
@@ -360,7 +369,7 @@ class AttentionProblem {
   // Of one layer, the median of recorded runs over all layers.
   double Microseconds() {
     Plan();
-    return Median([&](int64_t layer) { AttentionSm90(Args(layer), stream_); }) /
+    return Median([&](int64_t layer) { run_(Args(layer), stream_); }) /
            static_cast<double>(layers_);
   }
   double PlanMicroseconds() {
@@ -464,6 +473,7 @@ class AttentionProblem {
   AttentionShape shape_;
   std::vector<AttentionSequence> sequences_;
   int64_t layers_;
+  void (*run_)(const AttentionArgs& args, Stream& stream);
   int64_t rows_ = 0;
   int64_t max_rows_ = 0;  // of a sequence
   int64_t layer_elements_ = 0;

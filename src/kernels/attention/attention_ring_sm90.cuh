@@ -124,14 +124,6 @@ struct BlockWork {
   int32_t runs;           // of decode
 };
 
-// By one thread of each block, once it takes no more: the last one sets the tickets back.
-__device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
-  __threadfence();
-  if (atomicAdd(&counters->blocks_finished, 1) != static_cast<int32_t>(gridDim.x) - 1) return;
-  counters->taken = 0;
-  counters->blocks_finished = 0;
-}
-
 template <int kHeadDim, typename Mask>
 class RingProducer {
  public:

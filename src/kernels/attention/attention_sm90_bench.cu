@@ -4,7 +4,10 @@
 // `check` that is about masks, and their times beside the causal one's.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/attention_sm90_bench [check | words | time | masks]
+//   build/cuda/attention_sm90_bench [all | check | words | time | masks] [fa | cute | cute-free]
+//
+// The portable kernels have the causal mask alone, and their free form no bits to compare: of it
+// there is only `time`.
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -58,11 +61,12 @@ Sequences EdgeSequences(bool prefill, int64_t group) {
 }
 
 // `heads`: two KV heads of as many query heads each.
-int64_t CheckAgainstPlain(const AttentionShape& heads, int64_t block_size, cudaStream_t cuda) {
+int64_t CheckAgainstPlain(const AttentionShape& heads, int64_t block_size,
+                          const AttentionTarget& on) {
   const int64_t group = heads.heads / heads.kv_heads;
   int64_t all = 0;
   for (const bool with_prefill : {true, false}) {
-    AttentionProblem problem(heads, EdgeSequences(with_prefill, group), block_size, 1, false, cuda);
+    AttentionProblem problem(heads, EdgeSequences(with_prefill, group), block_size, 1, false, on);
     const auto plain = problem.PlainAnswer();
     const int64_t first = CountDiffering(problem.Answer(), plain);
     const int64_t again = CountDiffering(problem.Answer(), plain);  // counters are back
@@ -83,15 +87,15 @@ int64_t CheckAgainstPlain(const AttentionShape& heads, int64_t block_size, cudaS
 
 // The last rows of a prefill, again as decode rows: alone (cut into segments), and many at once
 // (whole).
-int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, cuda);
+int64_t CheckSchedules(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, on);
   const auto wanted = prefill.Answer();
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
   for (const int64_t copies : {1, 3, 2000}) {
     if (copies * context > 1100000) continue;
-    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, cuda);
+    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, on);
     decode.SetQueries(prefill.Query(context - 1));
     const auto y = decode.Answer();
     const uint16_t* last = wanted.data() + wanted.size() - columns;
@@ -112,8 +116,8 @@ struct WordCount {
 
 // A prompt in one prefill, and all of its rows again as chunks of every size, all chunks of a size
 // beside each other in one call. Chunks of one row are decode rows.
-WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, cuda);
+WordCount CompareCuts(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, on);
   prompt.Run();
   WordCount count;
   const int64_t whole = shape.mask.kind == MaskKind::kPrefixLm ? shape.mask.length : 0;
@@ -123,7 +127,7 @@ WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t
       tokens = std::min(first == 0 ? std::max(chunk, whole) : chunk, context - first);
       sequences.push_back({first + tokens, tokens});
     }
-    AttentionProblem cut(shape, sequences, 64, 1, true, cuda);
+    AttentionProblem cut(shape, sequences, 64, 1, true, on);
     cut.SetQueriesOf(prompt);
     cut.Run();
     count.words += static_cast<int64_t>(cut.Elements());
@@ -138,15 +142,16 @@ WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t
   return count;
 }
 
-int64_t CompareAllCuts(cudaStream_t cuda) {
+int64_t CompareAllCuts(const AttentionTarget& on) {
   WordCount all;
   const auto add = [&](const AttentionShape& shape, int64_t context) {
-    const WordCount count = CompareCuts(shape, context, cuda);
+    const WordCount count = CompareCuts(shape, context, on);
     all.words += count.words;
     all.differing += count.differing;
   };
   for (const AttentionShape& shape : kShapes) {
     for (const int64_t context : {300, 2048, 3000}) add(shape, context);
+    if (!on.has_masks) continue;
     for (AttentionShape masked = shape; const ProblemMask& mask : kMasks) {
       masked.mask = mask;
       add(masked, 2048);
@@ -157,36 +162,36 @@ int64_t CompareAllCuts(cudaStream_t cuda) {
   return all.differing;
 }
 
-int64_t CheckMasks(cudaStream_t cuda) {
+int64_t CheckMasks(const AttentionTarget& on) {
   int64_t differing = 0;
   for (const ProblemMask& mask : kMasks) {
     for (const int64_t group : {1, 8}) {
       for (const int64_t head_dim : {16, 32, 64, 128}) {
-        differing += CheckAgainstPlain({2 * group, 2, head_dim, mask}, 16, cuda);
+        differing += CheckAgainstPlain({2 * group, 2, head_dim, mask}, 16, on);
       }
     }
-    differing += CheckAgainstPlain({4, 2, 128, mask}, 64, cuda);
+    differing += CheckAgainstPlain({4, 2, 128, mask}, 64, on);
   }
   std::printf("masks: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
 }
 
-int64_t CheckAll(cudaStream_t cuda) {
+int64_t CheckAll(const AttentionTarget& on) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
     for (const int64_t block_size : {16, 32, 64}) {
-      differing += CheckAgainstPlain({2 * group, 2, 64}, block_size, cuda);
-      differing += CheckAgainstPlain({2 * group, 2, 128}, block_size, cuda);
+      differing += CheckAgainstPlain({2 * group, 2, 64}, block_size, on);
+      differing += CheckAgainstPlain({2 * group, 2, 128}, block_size, on);
     }
   }
   for (const int64_t block_size : {16, 64}) {
-    differing += CheckAgainstPlain({6, 2, 16}, block_size, cuda);
-    differing += CheckAgainstPlain({14, 2, 32}, block_size, cuda);
+    differing += CheckAgainstPlain({6, 2, 16}, block_size, on);
+    differing += CheckAgainstPlain({14, 2, 32}, block_size, on);
   }
-  differing += CheckMasks(cuda);
+  if (on.has_masks) differing += CheckMasks(on);
   for (const int64_t context : {500, 1000, 3000, 8192}) {
-    differing += CheckSchedules({16, 8, 128}, context, cuda);
-    differing += CheckSchedules({32, 4, 128}, context, cuda);
+    differing += CheckSchedules({16, 8, 128}, context, on);
+    differing += CheckSchedules({32, 4, 128}, context, on);
   }
   std::printf("check: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
@@ -203,8 +208,8 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
 }
 
 double TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                   int64_t layers, cudaStream_t cuda) {
-  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, cuda);
+                   int64_t layers, const AttentionTarget& on) {
+  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, on);
   const double us = problem.Microseconds();
   Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
              " of " + std::to_string(shape.head_dim),
@@ -223,7 +228,7 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
 
 // Under masks that hide nothing the work is the causal mask's, and the ratio is what a mask costs;
 // under the others it is what skipping brings.
-void TimeMasks(cudaStream_t cuda) {
+void TimeMasks(const AttentionTarget& on) {
   struct Load {
     std::string name;
     Sequences sequences;
@@ -241,41 +246,46 @@ void TimeMasks(cudaStream_t cuda) {
       {MaskKind::kPrefixLm, 1024},          {MaskKind::kDocument, 512}};
   for (const AttentionShape& shape : {kShapes[0], kShapes[2]}) {
     for (const Load& load : loads) {
-      const double causal = TimeProblem(load.name, shape, load.sequences, load.layers, cuda);
+      const double causal = TimeProblem(load.name, shape, load.sequences, load.layers, on);
       for (AttentionShape masked = shape; const ProblemMask& mask : kTimed) {
         masked.mask = mask;
         const double us =
-            TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences, load.layers, cuda);
+            TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences, load.layers, on);
         std::printf("  %.2f of the causal mask's time\n", us / causal);
       }
     }
   }
 }
 
-void TimeAll(cudaStream_t cuda) {
+void TimeAll(const AttentionTarget& on) {
   for (const AttentionShape& shape : kShapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, cuda);
+                  tokens > 8192 ? 1 : 4, on);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, cuda);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, on);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, cuda);
+                  count >= 64 ? 4 : 64 * 4 / count, on);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, cuda);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, on);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, cuda);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, cuda);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, cuda);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, on);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, on);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, on);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, cuda);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, on);
   }
-  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, cuda);
+  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, on);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
+}
+
+template <Mode kMode>
+void RunCute(const AttentionArgs& args, Stream& stream) {
+  AttentionCute(kMode, args, stream);
 }
 
 }  // namespace
@@ -283,15 +293,23 @@ void TimeAll(cudaStream_t cuda) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
-  cudaStream_t stream = nullptr;
-  vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
+  const std::string kernels = argc > 2 ? argv[2] : "fa";
+  vexact::AttentionTarget on{vexact::AttentionSm90, 1, true, nullptr};
+  if (kernels != "fa") {
+    on.has_masks = false;
+    on.runs_per_sm = vexact::kAttentionCuteRunsPerSm;
+    on.run = kernels == "cute" ? vexact::RunCute<vexact::Mode::kInvariant>
+                               : vexact::RunCute<vexact::Mode::kVariant>;
+  }
+  vexact::sm90::CheckCuda(cudaStreamCreate(&on.cuda));
+  const bool has_bits = kernels != "cute-free";
   int64_t differing = 0;
-  if (what == "check" || what == "all") differing += vexact::CheckAll(stream);
-  if (what == "words" || what == "all") differing += vexact::CompareAllCuts(stream);
-  if (what == "time" || what == "all") vexact::TimeAll(stream);
-  if (what == "masks") {
-    differing += vexact::CheckMasks(stream);
-    vexact::TimeMasks(stream);
+  if (has_bits && (what == "check" || what == "all")) differing += vexact::CheckAll(on);
+  if (has_bits && (what == "words" || what == "all")) differing += vexact::CompareAllCuts(on);
+  if (what == "time" || what == "all") vexact::TimeAll(on);
+  if (on.has_masks && what == "masks") {
+    differing += vexact::CheckMasks(on);
+    vexact::TimeMasks(on);
   }
   return differing == 0 ? 0 : 1;
 }

@@ -48,7 +48,7 @@ AttentionCall OracleCall(const OracleCase& c, int64_t block_size) {
 }
 
 TEST(Attention, EqualsTheOracle) {
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     for (int i = 0; i < 9; ++i) {
       for (const int64_t block_size : {16, 32, 64}) {
         SCOPED_TRACE(b.name + ", case " + std::to_string(i));
@@ -94,7 +94,7 @@ constexpr AttentionShape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1
                                       {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
 // Backends that take heads of this size; a CPU takes any.
 std::vector<NamedBackend> BackendsFor(const AttentionShape& shape) {
-  std::vector<NamedBackend> backends = AllBackends();
+  std::vector<NamedBackend> backends = AttentionBackends();
   std::erase_if(backends, [&](const NamedBackend& b) {
     return !b.backend
                 ->MakeAttentionPlan({.max_tokens = 1,
@@ -147,7 +147,7 @@ TEST(Attention, EqualsTheReferenceForEveryContextOfADecodeRow) {
     const std::vector<AttentionSequence> sequence = {
         RandomSequence(random, shape, Values::kNormal, context, 1)};
     const auto y = ApplyAttention(*reference, shape, sequence, 32);
-    for (const NamedBackend& b : AllBackends()) {
+    for (const NamedBackend& b : AttentionBackends()) {
       for (const int64_t block_size : kBlockSizes) {
         EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequence, block_size), y))
             << b.name << ", context " << context << ", blocks of " << block_size;
@@ -167,7 +167,7 @@ TEST(Attention, EqualsTheReferenceForQueriesThatAreNotFinite) {
           RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1)};
       sequences[0].q = RandomMatrix(random, values, 1, 256);
       const auto y = ApplyAttention(*reference, shape, sequences, 16);
-      for (const NamedBackend& b : AllBackends()) {
+      for (const NamedBackend& b : AttentionBackends()) {
         EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequences, 16), y)) << b.name;
       }
     }
@@ -183,7 +183,7 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
   poisoned.q.Fill(Poison<bf16>());
   poisoned.k.Fill(Poison<bf16>());
   poisoned.v.Fill(Poison<bf16>());
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     const auto prefill = ApplyAttention(*b.backend, shape, {whole}, 16);
     for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1},
                                                                              {0, 17},
@@ -210,7 +210,7 @@ TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
   std::mt19937 random(5);
   const AttentionShape shape{2, 1, 64};
   const AttentionSequence clean = RandomSequence(random, shape, Values::kNormal, 290, 290);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     const auto wanted = ApplyAttention(*b.backend, shape, {clean}, 16);
     for (const int64_t first_bad : {1, 16, 128, 257}) {
       AttentionSequence dirty = clean;
@@ -230,7 +230,7 @@ TEST(Attention, ASequenceWithoutRowsInThisCallChangesNothing) {
   const AttentionShape shape{2, 1, 32};
   const AttentionSequence a = RandomSequence(random, shape, Values::kNormal, 20, 2);
   const AttentionSequence idle = RandomSequence(random, shape, Values::kNormal, 30, 0);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, {idle, a, idle}, 16),
                          ApplyAttention(*b.backend, shape, {a}, 16)))
         << b.name;

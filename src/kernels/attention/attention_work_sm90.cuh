@@ -41,6 +41,14 @@ __device__ __forceinline__ T LoadPlanned(const T* planned) {
   return value;
 }
 
+// By one thread of each block, once it takes no more: the last one sets the tickets back.
+__device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
+  __threadfence();
+  if (atomicAdd(&counters->blocks_finished, 1) != static_cast<int32_t>(gridDim.x) - 1) return;
+  counters->taken = 0;
+  counters->blocks_finished = 0;
+}
+
 struct DecodeRun {
   DecodeBoundary begin;
   DecodeBoundary end;

@@ -134,20 +134,24 @@ void AddMaskChecks(std::vector<SelfCheckCase>& cases) {
       cases.push_back({"attention",
                        fmt::format("chunks and decode, mask {}, heads {} / {} of {}", name,
                                    shape.num_heads, shape.num_kv_heads, shape.head_dim),
-                       true, [shape](auto& call) {
+                       true,
+                       [shape](auto& call) {
                          return RunCheckedAttention(
                              call, shape,
                              std::vector<CheckedSequence>{
                                  {0, 120, 120}, {1, 300, 1}, {2, 130, 5}, {3, 520, 33}});
-                       }});
+                       },
+                       true});
       cases.push_back({"attention",
                        fmt::format("decode, mask {}, heads {} / {} of {}", name, shape.num_heads,
                                    shape.num_kv_heads, shape.head_dim),
-                       true, [shape](auto& call) {
+                       true,
+                       [shape](auto& call) {
                          return RunCheckedAttention(
                              call, shape,
                              std::vector<CheckedSequence>{{0, 90, 1}, {1, 300, 1}, {2, 770, 1}});
-                       }});
+                       },
+                       true});
     }
   }
 }
