@@ -8,12 +8,9 @@
 #include <thread>
 #include <utility>
 
-#include "chat/chat_template.h"
-#include "chat/json.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/session.h"
-#include "common/chat_prompt.h"
 #include "common/flags.h"
 #include "common/sampling_flags.h"
 #include "server/api.h"
@@ -96,15 +93,6 @@ void RaiseFileLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// {"messages": [...]} through the model's template.
-Result<std::string> RenderMessages(const ChatTemplate& chat, const std::string& body) {
-  VX_ASSIGN_OR_RETURN(const Value object, ParseChatJson(body, "messages"));
-  ChatInput input;
-  input.messages = *object.dict()->Find("messages");
-  input.now = LocalTime();
-  return chat.Render(input);
-}
-
 Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
   const EngineConfig& config = session.front().config();
   ApiOptions options;
@@ -114,11 +102,7 @@ Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
   if (options.calls.model_name.empty()) {
     options.calls.model_name = NameOfModel(flags.engine.model.path);
   }
-  if (const Result<ChatTemplate>& chat = session.chat_template(); chat.ok()) {
-    options.calls.chat_prompt = [chat = *chat](const std::string& body) {
-      return RenderMessages(chat, body);
-    };
-  }
+  options.calls.chat_template = &session.chat_template();
   options.api_key = flags.api_key;
   options.limits.max_open_samples = int64_t{config.max_num_seqs} + flags.max_waiting;
   options.limits.max_pending_bytes = flags.max_pending_bytes;

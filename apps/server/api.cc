@@ -208,13 +208,11 @@ PendingAnswer Api::Completions(const HttpRequest& request, const std::string& id
 }
 
 PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, const Wake& wake) {
-  if (!options_.calls.chat_prompt || options_.calls.tokenizer == nullptr) {
-    return Refusal(
-        {.status = 501,
-         .message =
-             "messages: expected a model with a chat template, found none; use /v1/completions",
-         .param = "messages",
-         .code = "unsupported_endpoint"});
+  if (const Status can_chat = CheckChats(options_.calls); !can_chat.ok()) {
+    ApiError error = RequestError(can_chat.error());
+    error.status = 501;
+    error.code = "unsupported_endpoint";
+    return Refusal(error);
   }
   return Start(ParseChat(request.body, options_.calls), ChatWriter, "chatcmpl-" + id, wake);
 }

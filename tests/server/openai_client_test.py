@@ -180,6 +180,31 @@ class SmolLm2Test(unittest.TestCase):
         self.assertEqual((choice.finish_reason, choice.stop_reason), ("stop", "is"))
         self.assertNotIn("is", choice.text)
 
+    def test_a_chat_goes_through_the_models_template(self):
+        messages = [{"role": "user", "content": "What is the capital of France? One word."}]
+
+        def ask_chat(**more):
+            return self.client.chat.completions.create(model="smollm2", messages=messages,
+                                                       max_completion_tokens=8, temperature=0,
+                                                       **more)
+
+        whole = ask_chat(logprobs=True, top_logprobs=2)
+        choice = whole.choices[0]
+        self.assertIn("Paris", choice.message.content)
+        self.assertEqual(len(choice.logprobs.content[0].top_logprobs), 2)
+        streamed = "".join(chunk.choices[0].delta.content for chunk in ask_chat(stream=True))
+        self.assertEqual(streamed, choice.message.content)
+        # SmolLM2's template has no place for tools, so they change nothing.
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+        told = ask_chat(tools=[tool], tool_choice="auto",
+                        extra_body={"chat_template_kwargs": {"enable_thinking": False}})
+        self.assertEqual(told.choices[0].message.content, choice.message.content)
+        self.assertEqual(told.usage.prompt_tokens, whole.usage.prompt_tokens)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            ask_chat(tools=[tool], tool_choice="required")
+        self.assertEqual((caught.exception.param, caught.exception.code),
+                         ("tool_choice", "unsupported_parameter"))
+
     def test_echo_reports_the_prompt(self):
         choice = self.complete(echo=True, logprobs=2).choices[0]
         self.assertTrue(choice.text.startswith("The capital of France is"))
