@@ -46,6 +46,7 @@ struct AnswerOptions {
 
 struct ApiCall {
   std::vector<Request> requests;
+  std::string prompt_field = "prompt";  // the body's name of it
   AnswerOptions options;
 };
 

@@ -33,7 +33,9 @@ Status TakeCallFields(json& object, const CallContext& context, AnswerOptions& o
   VX_ASSIGN_OR_RETURN(options.return_receipt, TakeBool(object, "return_receipt", false));
   if (options.return_receipt && !context.has_receipts) {
     return Unsupported(
-        "{}: \"return_receipt\": expected a server with receipts, found --no-receipts", kBodyName);
+        "{}: \"return_receipt\": expected a server with receipts, found --no-receipts or --mode "
+        "variant",
+        kBodyName);
   }
   Take(object, "user");  // says who asks, which changes nothing
   return {};
@@ -89,6 +91,7 @@ Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
   if (!says_max_tokens) request.sampling.max_tokens = context.max_model_len;
   request.prompt_token_ids = std::move(prompt);
   call.requests.push_back(std::move(request));
+  call.prompt_field = "messages";
   return call;
 }
 
