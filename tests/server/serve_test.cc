@@ -346,6 +346,36 @@ TEST(Serve, LogsEachAnswerAndNoPrompt) {
   EXPECT_EQ(result.err.find("secret"), std::string::npos);
 }
 
+TEST(Serve, ModeVariantSaysSoAndGivesNoReceipts) {
+  const Server server(TinyModel(), {"--mode", "variant"});
+  json body = {{"prompt", {5, 6, 7}}, {"max_tokens", 2}};
+  const json answer = server.Post("/v1/completions", body);
+  EXPECT_THAT(answer["system_fingerprint"].get<std::string>(), testing::EndsWith("-variant"));
+  body["return_receipt"] = true;
+  const auto refused = server.Connect().Post("/v1/completions", body.dump());
+  EXPECT_EQ(refused.value().status, 400);
+  EXPECT_EQ(json::parse(refused->body)["error"]["param"], "return_receipt");
+}
+
+TEST(Serve, APageOfAnAllowedOriginGetsItsPreflightAnswered) {
+  const std::string preflight =
+      "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
+      "Access-Control-Request-Method: POST\r\n"
+      "Access-Control-Request-Headers: content-type\r\n\r\n";
+  const auto ask = [&](const Server& server) {
+    HttpClient client = server.Connect();
+    client.Send(preflight);
+    return client.Receive().value();
+  };
+  const Server open(TinyModel(), {"--no-receipts", "--cors-allow-origin", "https://a.example"});
+  const HttpReply yes = ask(open);
+  EXPECT_EQ(yes.status, 204);
+  EXPECT_EQ(yes.headers.at("access-control-allow-origin"), "https://a.example");
+  EXPECT_EQ(yes.headers.at("access-control-allow-headers"), "content-type");
+  const Server closed(TinyModel());
+  EXPECT_EQ(ask(closed).status, 405);
+}
+
 TEST(Serve, WrongFlagsAreWrongUsage) {
   const auto serve = [](const std::vector<std::string>& flags) {
     std::vector<std::string> arguments = {"serve", "--model", TinyModel()};
@@ -354,6 +384,7 @@ TEST(Serve, WrongFlagsAreWrongUsage) {
   };
   EXPECT_EQ(serve({"--port", "70000"}).exit_status, 2);
   EXPECT_EQ(serve({"--io-threads", "0"}).exit_status, 2);
+  EXPECT_EQ(serve({"--cors-allow-origin", "a.example"}).exit_status, 2);
   const ProgramResult taken = serve({"--host", "nowhere.example", "--port", "0"});
   EXPECT_EQ(taken.exit_status, 1);
   EXPECT_THAT(taken.err, HasSubstr("host: expected an IP address"));
