@@ -8,12 +8,9 @@
 #include <thread>
 #include <utility>
 
-#include "chat/chat_template.h"
-#include "chat/json.h"
 #include "cli/commands.h"
 #include "cli/fail.h"
 #include "cli/session.h"
-#include "common/chat_prompt.h"
 #include "common/flags.h"
 #include "common/sampling_flags.h"
 #include "server/api.h"
@@ -28,6 +25,7 @@ struct ServeFlags {
   HttpServerOptions http;
   CallContext calls;
   std::string api_key;
+  CorsPolicy cors;
   int32_t max_waiting = 1024;
   int64_t max_pending_bytes = GeneratorLimits().max_pending_bytes;
   bool no_receipts = false;
@@ -57,6 +55,11 @@ void AddHttpFlags(CLI::App& app, ServeFlags& flags) {
       ->envname("VEXACT_API_KEY")
       ->type_name("KEY")
       ->group(kGroup);
+  app.add_option("--cors-allow-origin", flags.cors.allowed_origins,
+                 "a page of this origin may use the server in a browser, as https://chat.example; "
+                 "several times: several; *: any [none, and no CORS header is sent]")
+      ->type_name("ORIGIN")
+      ->group(kGroup);
   app.add_option("--served-model-name", flags.calls.model_name,
                  "the model's name in requests [the last part of --model]")
       ->type_name("NAME")
@@ -72,7 +75,7 @@ void AddHttpFlags(CLI::App& app, ServeFlags& flags) {
   add("--max-logprobs", flags.calls.max_logprobs, "top log-probabilities of a token at most [20]");
   add("--max-prompts", flags.calls.max_prompts, "prompts of one request at most [256]");
   app.add_flag("--no-receipts", flags.no_receipts,
-               "no receipts: the weights are not read for their id at the start")
+               "no receipts: the weights are not read for their id at the start; variant has none")
       ->group(kGroup);
 }
 
@@ -96,15 +99,6 @@ void RaiseFileLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// {"messages": [...]} through the model's template.
-Result<std::string> RenderMessages(const ChatTemplate& chat, const std::string& body) {
-  VX_ASSIGN_OR_RETURN(const Value object, ParseChatJson(body, "messages"));
-  ChatInput input;
-  input.messages = *object.dict()->Find("messages");
-  input.now = LocalTime();
-  return chat.Render(input);
-}
-
 Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
   const EngineConfig& config = session.front().config();
   ApiOptions options;
@@ -114,18 +108,15 @@ Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
   if (options.calls.model_name.empty()) {
     options.calls.model_name = NameOfModel(flags.engine.model.path);
   }
-  if (const Result<ChatTemplate>& chat = session.chat_template(); chat.ok()) {
-    options.calls.chat_prompt = [chat = *chat](const std::string& body) {
-      return RenderMessages(chat, body);
-    };
-  }
+  options.calls.chat_template = &session.chat_template();
   options.api_key = flags.api_key;
+  options.cors = flags.cors;
   options.limits.max_open_samples = int64_t{config.max_num_seqs} + flags.max_waiting;
   options.limits.max_pending_bytes = flags.max_pending_bytes;
   if (!flags.quiet) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
-  if (!flags.no_receipts) {
+  if (!flags.no_receipts && config.mode == Mode::kInvariant) {
     VX_ASSIGN_OR_RETURN(options.identity, IdentifyModel(flags.engine.model, config));
   }
   return options;
@@ -151,6 +142,11 @@ Status CheckFlags(const ServeFlags& flags) {
     if (value >= low && value <= high) return {};
     return InvalidArgument("{}: expected {} to {}, found {}", name, low, high, value);
   };
+  for (const std::string& origin : flags.cors.allowed_origins) {
+    if (const Status status = CheckOrigin(origin); !status.ok()) {
+      return InvalidArgument("--cors-allow-origin: {}", status.error().message);
+    }
+  }
   constexpr int64_t kGibi = int64_t{1} << 30;
   VX_RETURN_IF_ERROR(check("--port", flags.http.port, 0, 65535));
   VX_RETURN_IF_ERROR(check("--io-threads", flags.http.num_threads, 1, 1024));

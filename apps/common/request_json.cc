@@ -287,27 +287,6 @@ Status CheckOnePrompt(const JsonFields& fields, const std::string& where) {
   return {};
 }
 
-// The chat in a line; none without "messages". Reads the text again: the keys of what a template
-// writes out have to keep their order, which a `json` loses.
-Result<std::optional<ChatInput>> ReadChat(std::string_view line, const JsonFields& fields,
-                                          const std::string& where) {
-  if (fields.Find("messages") == nullptr) return std::optional<ChatInput>();
-  VX_ASSIGN_OR_RETURN(const Value object, ParseChatJson(line, where));
-  const Dict& chat = *object.dict();
-  ChatInput input;
-  input.messages = *chat.Find("messages");
-  if (const Value* tools = chat.Find("tools")) input.tools = *tools;
-  VX_RETURN_IF_ERROR(ReadBool(fields, "add_generation_prompt", input.add_generation_prompt));
-  const Value* variables = chat.Find("chat_template_kwargs");
-  if (variables != nullptr && !variables->is_none()) {
-    if (variables->dict() == nullptr) {
-      return fields.Expected("chat_template_kwargs", "an object");
-    }
-    input.variables = *variables->dict();
-  }
-  return std::optional<ChatInput>(std::move(input));
-}
-
 // The line's object, with no other field than `name`, which must be there.
 Result<json> ParseLoneField(std::string_view line, std::string_view name,
                             const std::string& where) {
@@ -328,8 +307,28 @@ Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
                                    const SamplingParams& defaults, const std::string& where) {
   VX_ASSIGN_OR_RETURN(const json object, ParseJsonObject(line, where));
   VX_ASSIGN_OR_RETURN(ParsedRequest parsed, ReadRequest(object, kind, defaults, where));
-  VX_ASSIGN_OR_RETURN(parsed.chat, ReadChat(line, JsonFields(object, where, ""), where));
+  VX_ASSIGN_OR_RETURN(parsed.chat, ReadChat(line, object, where));
   return parsed;
+}
+
+Result<std::optional<ChatInput>> ReadChat(std::string_view line, const json& object,
+                                          const std::string& where) {
+  const JsonFields fields(object, where, "");
+  if (fields.Find("messages") == nullptr) return std::optional<ChatInput>();
+  VX_ASSIGN_OR_RETURN(const Value ordered, ParseChatJson(line, where));
+  const Dict& chat = *ordered.dict();
+  ChatInput input;
+  input.messages = *chat.Find("messages");
+  if (const Value* tools = chat.Find("tools")) input.tools = *tools;
+  VX_RETURN_IF_ERROR(ReadBool(fields, "add_generation_prompt", input.add_generation_prompt));
+  const Value* variables = chat.Find("chat_template_kwargs");
+  if (variables != nullptr && !variables->is_none()) {
+    if (variables->dict() == nullptr) {
+      return fields.Expected("chat_template_kwargs", "an object");
+    }
+    input.variables = *variables->dict();
+  }
+  return std::optional<ChatInput>(std::move(input));
 }
 
 Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,

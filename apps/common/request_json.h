@@ -38,6 +38,11 @@ Result<ParsedRequest> ParseRequest(std::string_view line, RequestKind kind,
 Result<ParsedRequest> ReadRequest(const nlohmann::json& object, RequestKind kind,
                                   const SamplingParams& defaults, const std::string& where);
 
+// That chat: of a line and its object; none without "messages". Reads the text again: the keys of
+// what a template writes out have to keep their order, which a `json` loses.
+Result<std::optional<ChatInput>> ReadChat(std::string_view line, const nlohmann::json& object,
+                                          const std::string& where);
+
 // "raw_logprobs" or "processed_logprobs".
 Result<LogprobsMode> ParseLogprobsMode(std::string_view name);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <utility>
@@ -93,6 +94,7 @@ Api::Api(ApiOptions options, EngineFront& front)
     : options_(std::move(options)),
       created_(UnixSeconds()),
       id_salt_(RandomSalt()),
+      profile_(front.config().mode == Mode::kVariant ? "variant" : kNumericsProfile),
       metrics_(options_.calls.model_name),
       generator_(front, metrics_, options_.limits) {
   options_.calls.max_model_len = front.config().max_model_len;
@@ -113,13 +115,14 @@ std::string Api::NewId() { return fmt::format("{:016x}{:08x}", id_salt_, next_id
 PendingAnswer Api::Handle(const HttpRequest& request, const Wake& wake) {
   const Clock::time_point start = Clock::now();
   const std::string id = NewId();
-  const Route* const route = FindRoute(request.path);
-  PendingAnswer answer = Dispatch(request, id, wake);
-  return Observe(std::move(answer), route == nullptr ? "other" : route->path, id, start);
+  return Observe(Dispatch(request, id, wake), request, id, start);
 }
 
 PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, const Wake& wake) {
   const Route* const route = FindRoute(request.path);
+  if (route != nullptr && IsAllowedPreflight(options_.cors, request)) {
+    return ReadyAnswer(PreflightAnswer(request, route->method));
+  }
   if ((route == nullptr || !route->is_open) && !IsAuthorized(request)) {
     return Refusal({.status = 401,
                     .message = "expected the header Authorization: Bearer with the API key",
@@ -135,8 +138,8 @@ PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, c
     response.headers.emplace_back("Allow", route->method);
     return ReadyAnswer(std::move(response));
   }
-  // Also what keeps a web page from sending requests here: its browser asks for leave first, and
-  // no such leave is given.
+  // Also what keeps a web page from sending requests here: its browser asks for leave first, which
+  // is given to allowed origins alone.
   if (route->method == "POST" && !IsJson(request.content_type)) {
     return Refusal(
         {.status = 415, .message = "expected the header Content-Type: application/json"});
@@ -144,8 +147,10 @@ PendingAnswer Api::Dispatch(const HttpRequest& request, const std::string& id, c
   return (this->*route->handle)(request, id, wake);
 }
 
-PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const std::string& id,
+PendingAnswer Api::Observe(PendingAnswer answer, const HttpRequest& request, const std::string& id,
                            Clock::time_point start) {
+  const Route* const found = FindRoute(request.path);
+  const std::string_view route = found == nullptr ? "other" : found->path;
   struct Seen {
     int status = 0;
     bool has_ended = false;
@@ -162,11 +167,13 @@ PendingAnswer Api::Observe(PendingAnswer answer, std::string_view route, const s
                     UnixSeconds(), id, route, seen->status, how, elapsed.count()));
   };
   return {.next =
-              [seen, end, id, next = std::move(answer.next)] {
+              [seen, end, id, cors = CorsHeaders(options_.cors, request),
+               next = std::move(answer.next)] {
                 AnswerNews news = next();
                 if (news.head) {
                   seen->status = news.head->status;
                   news.head->headers.emplace_back("X-Request-Id", id);
+                  std::ranges::copy(cors, std::back_inserter(news.head->headers));
                 }
                 if (news.end) end("complete");
                 return news;
@@ -186,11 +193,10 @@ PendingAnswer Api::Start(Result<ApiCall> call,
     return Refusal({.status = 503, .message = "the server is shutting down"});
   }
   WriterContext context;
-  context.head = {
-      .id = id,
-      .created = UnixSeconds(),
-      .model = options_.calls.model_name,
-      .system_fingerprint = fmt::format("vexact-{}-{}", EngineVersion(), kNumericsProfile)};
+  context.head = {.id = id,
+                  .created = UnixSeconds(),
+                  .model = options_.calls.model_name,
+                  .system_fingerprint = fmt::format("vexact-{}-{}", EngineVersion(), profile_)};
   context.tokenizer = options_.calls.tokenizer;
   context.receipt = [this](const RequestResult& result) {
     return ReceiptJson(MakeReceipt(*options_.identity, result, options_.calls.max_model_len));
@@ -198,6 +204,7 @@ PendingAnswer Api::Start(Result<ApiCall> call,
   GenerationCall generation;
   generation.needs_logprobs = call.value().options.return_receipt;
   generation.writer = make_writer(call.value().options, std::move(context));
+  generation.prompt_field = call.value().prompt_field;
   generation.requests = std::move(call.value().requests);
   return generator_.Start(std::move(generation), wake);
 }
@@ -208,13 +215,11 @@ PendingAnswer Api::Completions(const HttpRequest& request, const std::string& id
 }
 
 PendingAnswer Api::Chat(const HttpRequest& request, const std::string& id, const Wake& wake) {
-  if (!options_.calls.chat_prompt || options_.calls.tokenizer == nullptr) {
-    return Refusal(
-        {.status = 501,
-         .message =
-             "messages: expected a model with a chat template, found none; use /v1/completions",
-         .param = "messages",
-         .code = "unsupported_endpoint"});
+  if (const Status can_chat = CheckChats(options_.calls); !can_chat.ok()) {
+    ApiError error = RequestError(can_chat.error());
+    error.status = 501;
+    error.code = "unsupported_endpoint";
+    return Refusal(error);
   }
   return Start(ParseChat(request.body, options_.calls), ChatWriter, "chatcmpl-" + id, wake);
 }
@@ -255,7 +260,7 @@ PendingAnswer Api::Models(const HttpRequest& request, const std::string& /*id*/,
 PendingAnswer Api::Version(const HttpRequest& /*request*/, const std::string& /*id*/,
                            const Wake& /*wake*/) {
   return ReadyAnswer({.body = fmt::format("{{\"version\":\"{}\",\"profile\":\"{}\"}}",
-                                          EngineVersion(), kNumericsProfile)});
+                                          EngineVersion(), profile_)});
 }
 
 PendingAnswer Api::Health(const HttpRequest& /*request*/, const std::string& /*id*/,

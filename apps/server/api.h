@@ -17,6 +17,7 @@
 
 #include "common/model_identity.h"
 #include "server/api_call.h"
+#include "server/cors.h"
 #include "server/generation.h"
 #include "server/http.h"
 #include "server/metrics.h"
@@ -27,7 +28,8 @@ namespace vexact {
 struct ApiOptions {
   CallContext calls;
   GeneratorLimits limits;
-  std::string api_key;                    // "": none is asked for
+  std::string api_key;  // "": none is asked for
+  CorsPolicy cors;
   std::optional<ModelIdentity> identity;  // of receipts; none: no receipts
   // Takes a JSON line about each answer; none: no one listens. Neither prompts nor answers are in
   // it. Called by many threads.
@@ -70,13 +72,15 @@ class Api {
   PendingAnswer Version(const HttpRequest& request, const std::string& id, const Wake& wake);
   PendingAnswer Health(const HttpRequest& request, const std::string& id, const Wake& wake);
   PendingAnswer MetricsText(const HttpRequest& request, const std::string& id, const Wake& wake);
-  // Counts and logs an answer as it goes by, and gives it its X-Request-Id.
-  PendingAnswer Observe(PendingAnswer answer, std::string_view route, const std::string& id,
+  // Counts and logs an answer as it goes by, and gives it its X-Request-Id and what a browser asks
+  // for. The call began at `start`.
+  PendingAnswer Observe(PendingAnswer answer, const HttpRequest& request, const std::string& id,
                         std::chrono::steady_clock::time_point start);
 
   ApiOptions options_;
-  const int64_t created_;   // of the model list: when the server began
-  const uint64_t id_salt_;  // ids of two runs differ
+  const int64_t created_;           // of the model list: when the server began
+  const uint64_t id_salt_;          // ids of two runs differ
+  const std::string_view profile_;  // of the numerics, or "variant": no promise
   std::atomic<uint64_t> next_id_ = 0;
   std::atomic<bool> is_draining_ = false;
   Metrics metrics_;

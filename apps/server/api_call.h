@@ -7,26 +7,23 @@
 #define VEXACT_SERVER_API_CALL_H_
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "chat/chat_template.h"
 #include "request/request.h"
 #include "tokenizer/tokenizer.h"
 
 namespace vexact {
-
-// {"messages": [...]} and what else of the body a template may read, to the text of a prompt.
-// An error is the request's.
-using ChatPrompt = std::function<Result<std::string>(const std::string& body_json)>;
 
 // What reading a call depends on, beside its body.
 struct CallContext {
   std::string model_name;                // the one name that "model" may have
   const Tokenizer* tokenizer = nullptr;  // may be null
   SamplingParams defaults;
-  ChatPrompt chat_prompt;  // none: the model has no chat template
+  // The model's, or why it has none; may be null, which is none.
+  const Result<ChatTemplate>* chat_template = nullptr;
   int32_t max_model_len = 0;
   int32_t max_logprobs = 20;  // of "logprobs", "top_logprobs", "prompt_logprobs"
   int32_t max_prompts = 256;  // of one call
@@ -49,6 +46,7 @@ struct AnswerOptions {
 
 struct ApiCall {
   std::vector<Request> requests;
+  std::string prompt_field = "prompt";  // the body's name of it
   AnswerOptions options;
 };
 
@@ -57,6 +55,9 @@ struct ApiCall {
 Result<ApiCall> ParseCompletion(const std::string& body, const CallContext& context);
 Result<ApiCall> ParseChat(const std::string& body, const CallContext& context);
 Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context);
+
+// Error: no tokenizer, or no chat template; says why.
+Status CheckChats(const CallContext& context);
 
 }  // namespace vexact
 

@@ -333,7 +333,7 @@ TEST_F(ApiTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
       {R"({"prompt": "a", "stream": true, "stream_options": {"x": 1}})", 400, "stream_options",
        "include_usage alone"},
       {R"({"prompt": "a", "best_of": 2})", 400, "best_of", "not supported yet"},
-      {R"({"prompt": "a", "tools": []})", 400, "tools", "not supported yet"},
+      {R"({"prompt": "a", "tools": []})", 400, "tools", "in chats"},
       {R"({"prompt": "a", "response_format": {}})", 400, "response_format", "not supported yet"},
       {R"({"prompt": "a", "lora_request": {}})", 400, "lora_request", "not supported yet"},
       {R"({"prompt": "a", "use_beam_search": true})", 400, "use_beam_search", "not supported"},
@@ -390,6 +390,75 @@ TEST_F(ApiTest, RoutesMethodsTypesAndKeysAreChecked) {
   EXPECT_EQ(Get("/health").status, 200);
 }
 
+constexpr const char* kAllowOrigin = "Access-Control-Allow-Origin";
+
+HttpRequest FromPage(HttpRequest request, const std::string& origin) {
+  request.origin = origin;
+  return request;
+}
+
+HttpRequest Preflight(const std::string& path, const std::string& origin) {
+  HttpRequest request = FromPage(GetRequest(path), origin);
+  request.method = "OPTIONS";
+  request.requested_method = "POST";
+  request.requested_headers = "authorization,content-type";
+  return request;
+}
+
+TEST_F(ApiTest, PagesOfOtherOriginsAreToldNothingUnlessAsked) {
+  const Reply preflight = Call(*api_, Preflight("/v1/completions", "https://a.example")).Finish();
+  EXPECT_EQ(preflight.status, 405);
+  for (const Reply& reply :
+       {preflight, Call(*api_, FromPage(GetRequest("/health"), "https://a.example")).Finish()}) {
+    for (const auto& [name, value] : reply.headers) {
+      EXPECT_FALSE(name.starts_with("Access-Control-") || name == "Vary") << name;
+    }
+  }
+}
+
+TEST_F(ApiTest, PagesOfAllowedOriginsMayAsk) {
+  options_.api_key = "secret";
+  options_.cors.allowed_origins = {"https://a.example", "http://localhost:3000"};
+  Remake();
+  const auto call = [&](const HttpRequest& request) { return Call(*api_, request).Finish(); };
+  const Reply yes = call(Preflight("/v1/completions", "https://a.example"));  // without a key
+  EXPECT_EQ(yes.status, 204);
+  EXPECT_EQ(yes.body, "");
+  EXPECT_EQ(yes.headers.at(kAllowOrigin), "https://a.example");
+  EXPECT_EQ(yes.headers.at("Access-Control-Allow-Methods"), "POST");
+  EXPECT_EQ(yes.headers.at("Access-Control-Allow-Headers"), "authorization,content-type");
+  EXPECT_EQ(yes.headers.at("Vary"), "Origin");
+  for (const std::string origin : {"https://b.example", "https://a.example.evil", "null", ""}) {
+    const Reply no = call(Preflight("/v1/completions", origin));
+    EXPECT_EQ(no.status, 401) << origin;
+    EXPECT_FALSE(no.headers.contains(kAllowOrigin)) << origin;
+    EXPECT_EQ(no.headers.at("Vary"), "Origin");
+  }
+  EXPECT_EQ(call(Preflight("/nowhere", "https://a.example")).status, 401);
+  // Errors too are the page's to read.
+  const Reply refused = call(FromPage(GetRequest("/v1/models"), "http://localhost:3000"));
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(refused.headers.at(kAllowOrigin), "http://localhost:3000");
+  HttpRequest with_key = FromPage(GetRequest("/v1/models"), "http://localhost:3000");
+  with_key.authorization = "Bearer secret";
+  EXPECT_EQ(call(with_key).status, 200);
+  options_.cors.allowed_origins = {"*"};
+  Remake();
+  EXPECT_EQ(call(Preflight("/generate", "https://c.example")).headers.at(kAllowOrigin),
+            "https://c.example");
+  EXPECT_FALSE(call(GetRequest("/health")).headers.contains(kAllowOrigin));  // no browser
+}
+
+TEST(CheckOrigin, TakesWhatABrowserSends) {
+  for (const char* good : {"*", "https://a.example", "http://localhost:3000", "http://[::1]:80"}) {
+    EXPECT_TRUE(CheckOrigin(good).ok()) << good;
+  }
+  for (const char* bad :
+       {"", "a.example", "https://", "https://a.example/", "://a", "https://*.a"}) {
+    EXPECT_FALSE(CheckOrigin(bad).ok()) << bad;
+  }
+}
+
 TEST_F(ApiTest, TellsWhatItServes) {
   const json models = Get("/v1/models").Json();
   EXPECT_EQ(models["data"].at(0)["id"], "tiny");
@@ -421,9 +490,9 @@ TEST_F(ApiTest, ChatIsRefusedWithoutATemplateAndServedWithOne) {
                      {"top_logprobs", 2},
                      {"ignore_eos", true}};
   EXPECT_EQ(Post("/v1/chat/completions", body).status, 501);
-  options_.calls.chat_prompt = [](const std::string& chat) -> Result<std::string> {
-    return "<|bos|>" + json::parse(chat)["messages"][0]["content"].get<std::string>();
-  };
+  const auto chat_template = ChatTemplate::Parse(
+      {.text = "<|bos|>{{ messages[0].content }}", .tool_use_text = "", .special_tokens = {}});
+  options_.calls.chat_template = &chat_template;
   Remake();
   const json answer = Post("/v1/chat/completions", body).Json();
   EXPECT_EQ(answer["object"], "chat.completion");
@@ -440,9 +509,6 @@ TEST_F(ApiTest, ChatIsRefusedWithoutATemplateAndServedWithOne) {
     text += event["choices"].at(0)["delta"]["content"];
   }
   EXPECT_EQ(text, choice["message"]["content"]);
-  json tools = body;
-  tools["tools"] = json::array();
-  EXPECT_EQ(Post("/v1/chat/completions", tools).Json()["error"]["param"], "tools");
 }
 
 TEST_F(ApiTest, GenerateSpeaksSglang) {
@@ -577,13 +643,43 @@ TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {
   EXPECT_EQ(call.reply().Events().back()["choices"].at(0)["finish_reason"], "length");
 }
 
-TEST_F(ApiTest, ARequestThatFailsFailsAlone) {
-  const Reply reply = Post("/v1/completions", {{"prompt", "a"},
-                                               {"max_tokens", 2},
-                                               {"allowed_token_ids", {2}},
-                                               {"min_tokens", 1}});  // the end alone, not yet
+// What no check of parameters alone can find, and the text may lead to only later.
+TEST_F(ApiTest, ARequestThatCannotBeAnsweredAsAskedIs400AndNamesTheField) {
+  const json none_left = {{"prompt", "a"},
+                          {"max_tokens", 2},
+                          {"allowed_token_ids", {2}},
+                          {"min_tokens", 1}};  // the end alone, not yet
+  const json overflow = {{"prompt", "a"}, {"max_tokens", 2}, {"logit_bias", {{"70", 3e38}}}};
+  const json too_long = {{"prompt", std::string(5000, 'a')}, {"max_tokens", 2}};
+  const json too_many_blocks = {{"prompt", "a"}, {"max_tokens", 4000}};
+  for (const auto& [body, param, message] : std::vector<std::tuple<json, std::string, std::string>>{
+           {none_left, "allowed_token_ids", "at least one token id to choose from"},
+           {overflow, "logit_bias", "expected finite values"},
+           {too_long, "prompt", "max_model_len"},
+           {too_many_blocks, "max_tokens", "KV blocks"}}) {
+    const Reply reply = Post("/v1/completions", body);
+    EXPECT_EQ(reply.status, 400) << reply.body;
+    EXPECT_EQ(reply.Json()["error"]["type"], "invalid_request_error");
+    EXPECT_EQ(reply.Json()["error"]["param"], param) << reply.body;
+    EXPECT_THAT(reply.body, HasSubstr(message));
+    EXPECT_EQ(Get("/health").status, 200);
+  }
+  EXPECT_EQ(Post("/generate", {{"text", std::string(5000, 'a')}}).Json()["error"]["param"], "text");
+  EXPECT_EQ(Post("/v1/completions", {{"prompt", "a"}, {"max_tokens", 2}}).status, 200);
+}
+
+TEST_F(ApiTest, WeightsThatGiveNoNumbersAre500AndTheServerStaysReady) {
+  OperatorHooks hooks;
+  hooks.embedding = [](const EmbeddingArgs& args, Stream& /*stream*/) {
+    for (int64_t row = 0; row < args.y.rows; ++row) {
+      std::fill_n(args.y.row(row), args.y.cols,
+                  Bf16FromFloat(std::numeric_limits<float>::quiet_NaN()));
+    }
+  };
+  Make(MakeHookedBackend(hooks));
+  const Reply reply = Post("/v1/completions", {{"prompt", "a"}, {"max_tokens", 2}});
   EXPECT_EQ(reply.status, 500);
-  EXPECT_THAT(reply.body, HasSubstr("at least one token id to choose from"));
+  EXPECT_THAT(reply.body, HasSubstr("expected finite values"));
   EXPECT_EQ(Get("/health").status, 200);
 }
 

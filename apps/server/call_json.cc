@@ -1,9 +1,11 @@
 #include "server/call_json.h"
 
+#include <array>
 #include <limits>
 #include <utility>
 
 #include "checkpoint/json_fields.h"
+#include "common/chat_prompt.h"
 #include "common/request_json.h"
 #include "server/error_response.h"
 
@@ -11,6 +13,10 @@ namespace vexact {
 namespace {
 
 using nlohmann::json;
+
+// What makes a chat's prompt, beside "tool_choice".
+constexpr std::array<const char*, 4> kChatFields{"messages", "tools", "chat_template_kwargs",
+                                                 "add_generation_prompt"};
 
 bool IsIntegerList(const json& value) {
   return value.is_array() && !value.empty() && value[0].is_number_integer();
@@ -33,6 +39,19 @@ Status SetPrompt(const json& prompt, std::string_view field, Request& request) {
     ids.push_back(id.get<int32_t>());
   }
   request.prompt_token_ids = std::move(ids);
+  return {};
+}
+
+// "auto" and "none" are what a server that does not parse calls can mean: a call is in the answer's
+// text; "none" keeps the tools out of the prompt, so that the model knows of none to call.
+Status TakeToolChoice(json& object, ChatInput& chat) {
+  const std::optional<json> choice = Take(object, "tool_choice");
+  if (!choice || *choice == "auto") return {};
+  if (*choice != "none") {
+    return Unsupported("{}: \"tool_choice\": expected \"auto\" or \"none\", found {}", kBodyName,
+                       ShortDump(*choice));
+  }
+  chat.tools = Value::FromNone();
   return {};
 }
 
@@ -101,6 +120,30 @@ Result<std::vector<Request>> WithPrompts(const Request& request, const json& pro
   return requests;
 }
 
+Status CheckChats(const CallContext& context) {
+  const bool has_both = context.tokenizer != nullptr && context.chat_template != nullptr;
+  if (has_both && context.chat_template->ok()) return {};
+  return Unsupported(
+      "{}: \"messages\": expected a model with a chat template, found none{}; use /v1/completions",
+      kBodyName, has_both ? fmt::format(" ({})", context.chat_template->error().message) : "");
+}
+
+Result<std::vector<int32_t>> TakeChatPrompt(const std::string& body, json& object,
+                                            const CallContext& context) {
+  VX_RETURN_IF_ERROR(CheckChats(context));
+  VX_ASSIGN_OR_RETURN(std::optional<ChatInput> chat, ReadChat(body, object, kBodyName));
+  if (!chat) {
+    return InvalidArgument("{}: \"messages\": expected a list of messages, found none", kBodyName);
+  }
+  VX_RETURN_IF_ERROR(TakeToolChoice(object, *chat));
+  for (const char* name : kChatFields) object.erase(name);
+  chat->now = LocalTime();
+  Result<std::vector<int32_t>> ids = EncodeChat(*context.chat_template, *chat, context.tokenizer);
+  // A template says what it does not like of the messages (raise_exception) without naming a field.
+  if (ids.ok() || !ids.error().message.starts_with("chat template")) return ids;
+  return MakeError(ids.error().code, "{}: \"messages\": {}", kBodyName, ids.error().message);
+}
+
 Status CheckLogprobs(std::string_view field, std::optional<int32_t> k, const CallContext& context) {
   if (!k || *k <= context.max_logprobs) return {};
   return InvalidArgument("{}: \"{}\": expected at most {} (--max-logprobs), found {}", kBodyName,
@@ -108,13 +151,15 @@ Status CheckLogprobs(std::string_view field, std::optional<int32_t> k, const Cal
 }
 
 Result<Request> ReadSamplingRequest(json object, const CallContext& context) {
-  if (object.contains("prompt_token_ids")) {
-    return InvalidArgument("{}: \"prompt_token_ids\": expected token ids in the prompt's own field",
-                           kBodyName);
-  }
-  for (const char* name : {"tools", "chat_template_kwargs", "add_generation_prompt"}) {
+  for (const char* name : {"prompt", "prompt_token_ids"}) {
     if (!object.contains(name)) continue;
-    return Unsupported("{}: \"{}\": not supported yet by the server", kBodyName, name);
+    return InvalidArgument("{}: \"{}\": expected the prompt in the endpoint's own field", kBodyName,
+                           name);
+  }
+  for (const char* name : kChatFields) {
+    if (!object.contains(name)) continue;
+    return InvalidArgument("{}: \"{}\": expected in chats (/v1/chat/completions) only", kBodyName,
+                           name);
   }
   object["prompt_token_ids"] = json::array();  // the prompts follow
   VX_ASSIGN_OR_RETURN(ParsedRequest parsed,

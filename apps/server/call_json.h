@@ -31,6 +31,11 @@ Result<std::vector<Request>> WithPrompts(const Request& request, const nlohmann:
                                          std::string_view field, const CallContext& context,
                                          bool* is_batch);
 
+// Takes a chat's fields out ("messages", "tools", "chat_template_kwargs", ...) and makes its prompt
+// of them. `body` is the text that `object` was read from.
+Result<std::vector<int32_t>> TakeChatPrompt(const std::string& body, nlohmann::json& object,
+                                            const CallContext& context);
+
 // Reports of log-probabilities are at most the context's long.
 Status CheckLogprobs(std::string_view field, std::optional<int32_t> k, const CallContext& context);
 

@@ -12,7 +12,7 @@ std::string FieldOf(std::string_view message) {
   if (message.starts_with(where)) message.remove_prefix(where.size());
   const bool quoted = message.starts_with('"');
   if (quoted) message.remove_prefix(1);
-  const size_t length = message.find_first_of(quoted ? "\"" : ":");
+  const size_t length = message.find_first_of(quoted ? "\"" : ":[");  // `messages[3]: ...` too
   if (length == std::string_view::npos) return "";
   const std::string_view name = message.substr(0, length);
   const size_t first_odd = name.find_first_not_of(kNameCharacters);

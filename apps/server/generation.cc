@@ -23,6 +23,14 @@ int64_t BytesOf(const Output& output) {
   return static_cast<int64_t>(bytes);
 }
 
+// A request that cannot be answered as it was asked is its client's to change.
+ApiError OutputError(const Output& output) {
+  if (output.fault_cause == FaultCause::kRequest) {
+    return RequestError(InvalidArgument("{}", output.error));
+  }
+  return {.status = 500, .message = output.error};
+}
+
 // A nonsensical n is the engine's to refuse.
 int64_t SamplesOf(const Request& request) { return std::max(request.sampling.n, 1); }
 
@@ -48,7 +56,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void Post(size_t request, const Output& output);
   double SecondsSinceLast(size_t request, const Output& output);
   void AppendNews(const Pending& pending, AnswerNews& news);
-  void Fail(const std::string& error, AnswerNews& news);
+  void Fail(const ApiError& error, AnswerNews& news);
   bool AllFinished() const;
 
   Generator& generator_;
@@ -140,12 +148,11 @@ bool Generation::AllFinished() const {
                      [](const RequestResult& result) { return result.finished(); });
 }
 
-void Generation::Fail(const std::string& error, AnswerNews& news) {
-  const ApiError api = {.status = 500, .message = error};
+void Generation::Fail(const ApiError& error, AnswerNews& news) {
   if (has_begun_) {
-    news.bytes += SseEvent(ErrorJson(api));
+    news.bytes += SseEvent(ErrorJson(error));
   } else {
-    news.head = ErrorResponse(api);
+    news.head = ErrorResponse(error);
     news.bytes.clear();
   }
   news.end = true;
@@ -156,7 +163,7 @@ void Generation::AppendNews(const Pending& pending, AnswerNews& news) {
   const Output& output = pending.output;
   AppendOutput(output, results_[pending.request]);
   if (output.finish_reason == FinishReason::kError) {
-    Fail(output.error, news);
+    Fail(OutputError(output), news);
   } else if (writer_.streams) {
     news.bytes += writer_.piece(results_, pending.request, output);
   }
@@ -173,7 +180,7 @@ AnswerNews Generation::Next() {
   }
   AnswerNews news;
   if (is_too_slow) {
-    Fail("the client took too long to read its answer", news);
+    Fail({.status = 500, .message = "the client took too long to read its answer"}, news);
     return news;
   }
   for (const Pending& item : pending) {
@@ -213,7 +220,7 @@ void Generator::Count(const Output& output, double since_last_s) {
     metrics_.CountPromptTokens(static_cast<int64_t>(output.prompt_token_ids->size()));
   }
   metrics_.CountOutput(output, since_last_s);
-  if (output.engine_failed) {
+  if (output.finish_reason == FinishReason::kError && output.fault_cause == FaultCause::kEngine) {
     const std::lock_guard lock(mutex_);
     if (fault_.empty()) fault_ = output.error;
   }
@@ -248,7 +255,13 @@ PendingAnswer Generator::Start(GenerationCall call, Wake wake) {
   const auto generation =
       std::make_shared<Generation>(*this, std::move(call.writer), std::move(wake));
   const Status status = generation->Submit(std::move(call.requests), call.needs_logprobs);
-  if (!status.ok()) return refuse(RequestError(status.error()));
+  if (!status.ok()) {
+    ApiError error = RequestError(status.error());
+    // The engine's names of the prompt.
+    const bool is_prompt = error.param == "prompt" || error.param == "prompt_token_ids";
+    if (is_prompt) error.param = call.prompt_field;
+    return refuse(error);
+  }
   return {.next = [generation] { return generation->Next(); },
           .cancel = [generation] { generation->Cancel(); }};
 }

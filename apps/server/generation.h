@@ -36,6 +36,7 @@ struct AnswerWriter {
 
 struct GenerationCall {
   std::vector<Request> requests;
+  std::string prompt_field;     // what errors call the prompt
   bool needs_logprobs = false;  // of every token, also where a request does not ask (receipts)
   AnswerWriter writer;
 };

@@ -17,6 +17,10 @@ struct HttpRequest {
   std::string authorization;  // the header; "" if there is none
   std::string content_type;   // likewise
   std::string body;
+  // What a browser adds (server/cors.h): Origin, Access-Control-Request-Method and -Headers.
+  std::string origin = {};
+  std::string requested_method = {};
+  std::string requested_headers = {};
 };
 
 struct HttpResponse {

@@ -2,6 +2,8 @@
 
 #include "server/http_server.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/as_tuple.hpp>
@@ -59,6 +61,9 @@ HttpRequest ToRequest(http::request<http::string_body> message) {
   request.path = target.substr(0, target.find('?'));
   request.authorization = std::string(message[http::field::authorization]);
   request.content_type = std::string(message[http::field::content_type]);
+  request.origin = std::string(message[http::field::origin]);
+  request.requested_method = std::string(message[http::field::access_control_request_method]);
+  request.requested_headers = std::string(message[http::field::access_control_request_headers]);
   request.body = std::move(message.body());
   return request;
 }
@@ -449,7 +454,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerOptions options,
   impl->port = impl->acceptor.local_endpoint().port();
   net::co_spawn(impl->acceptor.get_executor(), Accept(impl->acceptor, impl->shared), net::detached);
   for (int32_t i = 0; i < impl->shared->options.num_threads; ++i) {
-    impl->threads.emplace_back([shared = impl->shared] { shared->io.run(); });
+    impl->threads.emplace_back([shared = impl->shared] {
+      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/load.py adds up their time
+      shared->io.run();
+    });
   }
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

@@ -1,5 +1,7 @@
 // /v1/completions and /v1/chat/completions: bodies.
 
+#include <utility>
+
 #include "common/request_json.h"
 #include "server/api_call.h"
 #include "server/call_json.h"
@@ -31,7 +33,9 @@ Status TakeCallFields(json& object, const CallContext& context, AnswerOptions& o
   VX_ASSIGN_OR_RETURN(options.return_receipt, TakeBool(object, "return_receipt", false));
   if (options.return_receipt && !context.has_receipts) {
     return Unsupported(
-        "{}: \"return_receipt\": expected a server with receipts, found --no-receipts", kBodyName);
+        "{}: \"return_receipt\": expected a server with receipts, found --no-receipts or --mode "
+        "variant",
+        kBodyName);
   }
   Take(object, "user");  // says who asks, which changes nothing
   return {};
@@ -72,19 +76,10 @@ Result<ApiCall> ParseCompletion(const std::string& body, const CallContext& cont
 }
 
 Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
-  if (!context.chat_prompt || context.tokenizer == nullptr) {
-    return Unsupported("{}: \"messages\": expected a model with a chat template, found none",
-                       kBodyName);
-  }
   VX_ASSIGN_OR_RETURN(json object, ParseBody(body));
   ApiCall call;
   VX_RETURN_IF_ERROR(TakeCallFields(object, context, call.options));
-  const std::optional<json> messages = Take(object, "messages");
-  if (!messages || !messages->is_array() || messages->empty()) {
-    return FieldError("messages", "a list of messages", messages.value_or(json()));
-  }
-  VX_ASSIGN_OR_RETURN(const std::string prompt,
-                      context.chat_prompt(json{{"messages", *messages}}.dump()));
+  VX_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, TakeChatPrompt(body, object, context));
   std::optional<int32_t> logprobs;
   VX_RETURN_IF_ERROR(TakeChatLogprobs(object, context, logprobs));
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> max_completion_tokens,
@@ -94,9 +89,9 @@ Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
   request.sampling.logprobs = logprobs;
   if (max_completion_tokens) request.sampling.max_tokens = *max_completion_tokens;
   if (!says_max_tokens) request.sampling.max_tokens = context.max_model_len;
-  // A template writes bos itself, if there is one.
-  request.prompt_token_ids = context.tokenizer->Encode(prompt, {.add_special_tokens = false});
+  request.prompt_token_ids = std::move(prompt);
   call.requests.push_back(std::move(request));
+  call.prompt_field = "messages";
   return call;
 }
 

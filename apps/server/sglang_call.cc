@@ -96,6 +96,7 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   VX_RETURN_IF_ERROR(TakeModel(object, context));
   VX_ASSIGN_OR_RETURN(call.options.stream, TakeBool(object, "stream", false));
   VX_ASSIGN_OR_RETURN(const Reports reports, TakeReports(object, context));
+  call.prompt_field = object.contains("text") ? "text" : "input_ids";
   VX_ASSIGN_OR_RETURN(const json prompt, TakePrompt(object));
   const json params = Take(object, "sampling_params").value_or(json::object());
   Take(object, "rid");  // a name for aborts, which a closed connection says here
@@ -105,8 +106,8 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   const bool is_list = params.is_array();  // one for each prompt
   VX_ASSIGN_OR_RETURN(Request request,
                       ReadSglangSampling(is_list ? json::object() : params, context));
-  VX_ASSIGN_OR_RETURN(call.requests,
-                      WithPrompts(request, prompt, "text", context, &call.options.is_batch));
+  VX_ASSIGN_OR_RETURN(call.requests, WithPrompts(request, prompt, call.prompt_field, context,
+                                                 &call.options.is_batch));
   if (is_list && params.size() != call.requests.size()) {
     return InvalidArgument("{}: \"sampling_params\": expected one for each of {} prompts, found {}",
                            kBodyName, call.requests.size(), params.size());

@@ -21,15 +21,26 @@ Result<json> ParseTextBody(const std::string& body, const CallContext& context) 
   return object;
 }
 
+// Of a prompt or, with "messages", a chat.
+Result<std::vector<int32_t>> TakeIds(const std::string& body, json object,
+                                     const CallContext& context) {
+  if (object.contains("messages")) {
+    VX_ASSIGN_OR_RETURN(std::vector<int32_t> ids, TakeChatPrompt(body, object, context));
+    if (object.empty()) return ids;
+    return InvalidArgument("{}: \"{}\": expected a chat's fields alone", kBodyName,
+                           object.begin().key());
+  }
+  VX_ASSIGN_OR_RETURN(const bool add_special_tokens, TakeBool(object, "add_special_tokens", true));
+  VX_ASSIGN_OR_RETURN(const std::string prompt, ParsePromptLine(object.dump(), kBodyName));
+  return context.tokenizer->Encode(prompt, {.add_special_tokens = add_special_tokens});
+}
+
 }  // namespace
 
 Result<std::string> TokenizeAnswer(const std::string& body, const CallContext& context) {
   VX_ASSIGN_OR_RETURN(json object, ParseTextBody(body, context));
-  VX_ASSIGN_OR_RETURN(const bool add_special_tokens, TakeBool(object, "add_special_tokens", true));
   VX_ASSIGN_OR_RETURN(const bool with_texts, TakeBool(object, "return_token_strs", false));
-  VX_ASSIGN_OR_RETURN(const std::string prompt, ParsePromptLine(object.dump(), kBodyName));
-  const std::vector<int32_t> ids =
-      context.tokenizer->Encode(prompt, {.add_special_tokens = add_special_tokens});
+  VX_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, TakeIds(body, std::move(object), context));
   std::string answer = fmt::format("{{\"count\":{},\"max_model_len\":{},\"tokens\":", ids.size(),
                                    context.max_model_len);
   AppendJsonIds(ids, answer);

@@ -9,7 +9,8 @@
 
 namespace vexact {
 
-// {"model", "prompt", "add_special_tokens", "return_token_strs"} to
+// {"model", "prompt", "add_special_tokens", "return_token_strs"}, or a chat's fields instead of the
+// prompt (its template writes special tokens), to
 // {"count", "max_model_len", "tokens", "token_strs"}.
 Result<std::string> TokenizeAnswer(const std::string& body, const CallContext& context);
 

@@ -11,13 +11,18 @@
 
 namespace vexact {
 
+// Why a sequence fails; without a message it does not.
+struct SequenceFault {
+  std::string message;
+  FaultCause cause = FaultCause::kWeights;
+  bool empty() const { return message.empty(); }
+};
+
 struct SequenceResult {
   TokenLogprob drawn;                 // meaningful if the sequence draws and fault is empty
   std::vector<TokenLogprob> targets;  // of the plan's targets, in order of position
   std::vector<int32_t> redrawn;       // of the targets that redraw, in order of position
-  // Why the sequence fails (a logit, a K or a V that is not finite; nothing allowed), or empty.
-  std::string fault;
-  bool engine_failed = false;  // the fault is the step's (a device's error), not the sequence's
+  SequenceFault fault;
 };
 
 struct StepResult {

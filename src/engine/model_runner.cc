@@ -296,15 +296,12 @@ StepResult ModelRunner::ResultOf(const Job& job) {
   StepResult result;
   result.step = job.plan->step;
   result.sequences.resize(job.plan->sequences.size());
-  const auto fail = [&](size_t s, const std::string& fault) {
+  const auto fail = [&](size_t s, const SequenceFault& fault) {
     result.sequences[s].fault = fault;
     sampler_->Fail(job.plan->sequences[s].slot, fault);
   };
   if (!job.error.empty()) {
-    for (size_t s = 0; s < result.sequences.size(); ++s) {
-      result.sequences[s].engine_failed = true;
-      fail(s, job.error);
-    }
+    for (size_t s = 0; s < result.sequences.size(); ++s) fail(s, {job.error, FaultCause::kEngine});
     return result;
   }
   // What comes first in the text is what the request fails with, however the text was cut: rows
@@ -313,11 +310,13 @@ StepResult ModelRunner::ResultOf(const Job& job) {
   sampler_->Finish(job.sampling, job.inputs.logit_rows, faulty_rows, &result);
   for (size_t s = 0; s < result.sequences.size(); ++s) {
     if (faulty_rows[s] == kNoRow) continue;
-    const std::string& fault = result.sequences[s].fault;
-    fail(s, fault.empty()
-                ? fmt::format("position {}: keys and values: expected finite values, found others",
-                              job.inputs.positions[faulty_rows[s]])
-                : std::string(fault));
+    SequenceFault fault = result.sequences[s].fault;
+    if (fault.empty()) {
+      fault = {fmt::format("position {}: keys and values: expected finite values, found others",
+                           job.inputs.positions[faulty_rows[s]]),
+               FaultCause::kWeights};
+    }
+    fail(s, fault);
   }
   return result;
 }

@@ -91,8 +91,8 @@ Status CheckLength(const PreparedRequest& prepared, const PrepareContext& contex
       prompt, MaxOutputTokens(prepared, config.max_model_len), config.block_size);
   if (blocks > context.resolved.num_blocks) {
     return MakeError(ErrorCode::kResourceExhausted,
-                     "prompt and max_tokens: expected at most {} KV blocks of {} tokens "
-                     "(kv_cache_memory_bytes), found a need of {}",
+                     "max_tokens: expected that it and the prompt need at most {} KV blocks of {} "
+                     "tokens (kv_cache_memory_bytes), found {}",
                      context.resolved.num_blocks, config.block_size, blocks);
   }
   return {};

@@ -34,8 +34,8 @@ Output SampleOutput::NewOutput() const {
 Output SampleOutput::Append(const PlannedSequence& part, const SequenceResult& result) {
   if (!result.fault.empty()) {
     Output output = End(FinishReason::kError);
-    output.error = result.fault;
-    output.engine_failed = result.engine_failed;
+    output.error = result.fault.message;
+    output.fault_cause = result.fault.cause;
     return output;
   }
   Output output = NewOutput();

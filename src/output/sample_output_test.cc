@@ -158,7 +158,7 @@ TEST_F(SampleOutputTest, AFaultEndsTheSampleWithItsText) {
   SampleOutput sample = Make(params);
   Draw(&sample, 'a');
   SequenceResult fault;
-  fault.fault = "nothing is allowed";
+  fault.fault.message = "nothing is allowed";
   PlannedSequence part;
   part.draws = true;
   const Output output = sample.Append(part, fault);

@@ -40,8 +40,8 @@ struct Output {
 
   FinishReason finish_reason = FinishReason::kNone;
   StopReason stop_reason;
-  std::string error;           // what went wrong, if finish_reason is kError
-  bool engine_failed = false;  // and it was no fault of this request: its whole step was lost
+  std::string error;  // what went wrong, if finish_reason is kError; kRequest's begins with a field
+  FaultCause fault_cause = FaultCause::kWeights;
 
   // Totals so far. cumulative_logprob is the left fold, in fp64, of the fp32 log-probabilities of
   // the sample's output tokens; kept when `logprobs` or `completion_token_ids` was asked for.

@@ -54,6 +54,13 @@ enum class FinishReason { kNone, kStop, kLength, kAbort, kTimeout, kError };
 // "", "stop", "length", "abort", "timeout", "error".
 std::string_view FinishReasonName(FinishReason reason);
 
+// What an error (FinishReason::kError) comes of.
+enum class FaultCause {
+  kWeights,  // a value that this prompt gives is not finite: the same request fails anywhere
+  kRequest,  // its parameters leave no token, or make a logit overflow: likewise
+  kEngine,   // its step was lost (a device's error): no fault of this request
+};
+
 }  // namespace vexact
 
 #endif  // VEXACT_REQUEST_REQUEST_H_

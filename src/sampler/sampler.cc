@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <string_view>
 
 #include "base/check.h"
 #include "sampler/sampler_slot.h"
@@ -21,18 +22,32 @@ std::string LogitFault(const LogitRow& row, int32_t id, float value) {
       row.position, kLogitLimit, NameOfValue(value), id);
 }
 
-std::string OutcomeFault(const LogitRow& row, const SampleOutcome& outcome) {
+// The field that leaves nothing to draw: the first of those that may have.
+std::string_view RestrictingField(const SamplingParams& params) {
+  if (params.allowed_token_ids) return "allowed_token_ids";
+  return params.bad_word_ids.empty() ? "min_tokens" : "bad_words";
+}
+
+// The field that makes a logit overflow: likewise.
+std::string_view ScalingField(const SamplingParams& params) {
+  if (!params.logit_bias.empty()) return "logit_bias";
+  return params.repetition_penalty == 1.0 ? "temperature" : "repetition_penalty";
+}
+
+std::string OutcomeFault(const LogitRow& row, const SampleOutcome& outcome,
+                         const SamplingParams& params) {
   VX_CHECK(outcome.fault != SampleFault::kEarlier, "the slot's fault was found before this row");
   if (outcome.fault == SampleFault::kNothingAllowed) {
     return fmt::format(
-        "position {}: expected at least one token id to choose from, found none "
+        "{}: position {}: expected at least one token id to choose from, found none "
         "(allowed_token_ids, bad_words, stop ids before min_tokens)",
-        row.position);
+        RestrictingField(params), row.position);
   }
   return fmt::format(
-      "position {}: logits after bias, penalties and temperature: expected finite values below {} "
-      "in magnitude, found {} at token id {}",
-      row.position, kLogitLimit, NameOfValue(outcome.fault_value), outcome.fault_id);
+      "{}: position {}: logits after bias, penalties and temperature: expected finite values below "
+      "{} in magnitude, found {} at token id {}",
+      ScalingField(params), row.position, kLogitLimit, NameOfValue(outcome.fault_value),
+      outcome.fault_id);
 }
 
 // The top_k of a row's report; -1: the logprob alone.
@@ -73,7 +88,7 @@ struct Sampler::Step {
   const SampleOutcome& OutcomeOf(int64_t i) const {
     return host.outcomes.as<SampleOutcome>()[queued[i].outcome];
   }
-  std::string FaultOf(int64_t i, const LogitRow& row) const;
+  SequenceFault FaultOf(int64_t i, const LogitRow& row, const SamplingParams& params) const;
   TokenLogprob Answer(int64_t i, const LogitRow& row) const;
 
   UploadArena arena;
@@ -138,7 +153,7 @@ void Sampler::Start(const StartedSequence& started) {
       std::make_unique<SamplerSlot>(started, limits_.vocab_size, ++num_started_);
 }
 
-void Sampler::Fail(int32_t slot, const std::string& fault) { slots_.at(slot)->Fail(fault); }
+void Sampler::Fail(int32_t slot, const SequenceFault& fault) { slots_.at(slot)->Fail(fault); }
 
 int Sampler::BeginStep() {
   last_begun_ = 1 - last_begun_;
@@ -308,11 +323,14 @@ void Sampler::QueueDownload(Stream& stream) {
   download(step.host.top_logprobs, step.device.top_logprobs, step.num_top * sizeof(float));
 }
 
-std::string Sampler::Step::FaultOf(int64_t i, const LogitRow& row) const {
+SequenceFault Sampler::Step::FaultOf(int64_t i, const LogitRow& row,
+                                     const SamplingParams& params) const {
   const LogitSums& sums = host.sums.as<LogitSums>()[i];
-  if (sums.fault_id >= 0) return LogitFault(row, sums.fault_id, sums.fault_value);
-  if (queued[i].outcome < 0 || OutcomeOf(i).fault == SampleFault::kNone) return "";
-  return OutcomeFault(row, OutcomeOf(i));
+  if (sums.fault_id >= 0) {
+    return {LogitFault(row, sums.fault_id, sums.fault_value), FaultCause::kWeights};
+  }
+  if (queued[i].outcome < 0 || OutcomeOf(i).fault == SampleFault::kNone) return {};
+  return {OutcomeFault(row, OutcomeOf(i), params), FaultCause::kRequest};
 }
 
 TokenLogprob Sampler::Step::Answer(int64_t i, const LogitRow& row) const {
@@ -338,7 +356,7 @@ void Sampler::Finish(int step_index, std::span<const LogitRow> rows,
     SequenceResult& sequence = result->sequences[row.sequence];
     SamplerSlot& slot = *slots_[row.slot];
     if (sequence.fault.empty()) sequence.fault = slot.fault();
-    if (sequence.fault.empty()) sequence.fault = step.FaultOf(i, row);
+    if (sequence.fault.empty()) sequence.fault = step.FaultOf(i, row, slot.params());
     if (!sequence.fault.empty()) {
       slot.Fail(sequence.fault);
     } else if (row.draws) {

@@ -54,7 +54,7 @@ class Sampler {
   // finished has rows of the slot.
   void Start(const StartedSequence& started);
   // The slot's sequence fails: nothing more is reported of it until Start.
-  void Fail(int32_t slot, const std::string& fault);
+  void Fail(int32_t slot, const SequenceFault& fault);
 
   // The last token drawn in each slot, as far as the stream has come, in the backend's memory. A
   // row with a fault leaves it as it was.

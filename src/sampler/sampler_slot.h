@@ -6,11 +6,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "batch/batch_inputs.h"
 #include "batch/step_plan.h"
+#include "batch/step_result.h"
 #include "kernels/sampling/sampling.h"
 
 namespace vexact {
@@ -23,8 +23,8 @@ class SamplerSlot {
   const SamplingParams& params() const { return *params_; }
 
   // Why the sequence may not go on, or empty.
-  const std::string& fault() const { return fault_; }
-  void Fail(const std::string& fault) { fault_ = fault; }
+  const SequenceFault& fault() const { return fault_; }
+  void Fail(const SequenceFault& fault) { fault_ = fault; }
 
   // What the backend has to be told before the sequence's first row: the arrays of its parameters,
   // one after the other, and the tokens known at the start, if a parameter reads them.
@@ -45,7 +45,7 @@ class SamplerSlot {
   size_t AddConstants(const std::vector<T>& values);
 
   std::shared_ptr<const SamplingParams> params_;
-  std::string fault_;
+  SequenceFault fault_;
   bool is_placed_ = false;
   std::vector<uint32_t> constants_;
   std::vector<int32_t> known_tokens_;

@@ -140,7 +140,7 @@ TEST_P(SamplerTest, EqualsTheOracle) {
     LogitRow row = DrawRow(3, static_cast<int32_t>(started.output_ids.size()));
     row.position = p.at("position");
     const auto results = engine.Run(std::vector<float>(z.begin(), z.end()), {row});
-    EXPECT_EQ(results[3].fault, "");
+    EXPECT_EQ(results[3].fault.message, "");
     EXPECT_EQ(results[3].drawn.token_id, c.at("token").get<int32_t>()) << name;
     EXPECT_EQ(engine.NewestToken(3), results[3].drawn.token_id);
   }
@@ -358,8 +358,10 @@ TEST_P(SamplerTest, NothingAllowedIsAFault) {
   params.bad_word_ids = {{1}};
   Engine engine(backend(), 3);
   engine.sampler.Start(Started(0, params));
-  EXPECT_THAT(engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault,
-              HasSubstr("expected at least one token id to choose from, found none"));
+  const SequenceFault fault = engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault;
+  EXPECT_THAT(fault.message, HasSubstr("allowed_token_ids: position 1: expected at least one token "
+                                       "id to choose from, found none"));
+  EXPECT_EQ(fault.cause, FaultCause::kRequest);
 }
 
 TEST_P(SamplerTest, ABiasThatOverflowsIsAFault) {
@@ -368,8 +370,10 @@ TEST_P(SamplerTest, ABiasThatOverflowsIsAFault) {
   params.temperature = 0.5;
   Engine engine(backend(), 3);
   engine.sampler.Start(Started(0, params));
-  EXPECT_THAT(engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault,
-              HasSubstr("below 4194304 in magnitude, found -inf at token id 1"));
+  const SequenceFault fault = engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault;
+  EXPECT_THAT(fault.message, StartsWith("logit_bias: position 1: "));
+  EXPECT_THAT(fault.message, HasSubstr("below 4194304 in magnitude, found -inf at token id 1"));
+  EXPECT_EQ(fault.cause, FaultCause::kRequest);
 }
 
 TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
@@ -401,7 +405,7 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
   const auto found = faulty.Run(logits, rows);
   for (int32_t r = 0; r < kRows; ++r) {
     if (r == 17) continue;
-    EXPECT_EQ(found[r].fault, "");
+    EXPECT_EQ(found[r].fault.message, "");
     EXPECT_TRUE(SameBits(found[r].drawn, expected[r].drawn)) << r;
     // Alone, in a sampler of its own.
     Engine alone(backend(), kVocab);
@@ -409,16 +413,17 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
     const std::vector<float> z(logits.begin() + r * kVocab, logits.begin() + (r + 1) * kVocab);
     EXPECT_TRUE(SameBits(alone.Run(z, {rows[r]})[r].drawn, expected[r].drawn)) << r;
   }
-  EXPECT_EQ(found[17].fault,
+  EXPECT_EQ(found[17].fault.message,
             "position 2: logits: expected finite values below 4194304 in magnitude, found NaN at "
             "token id 123");
+  EXPECT_EQ(found[17].fault.cause, FaultCause::kWeights);
   EXPECT_EQ(faulty.NewestToken(17), 0) << "no token was drawn";
 
   // A step that was launched before the fault was known keeps the fault.
   const std::vector<float> z(logits.begin(), logits.begin() + kVocab);
-  EXPECT_EQ(faulty.Run(z, {DrawRow(17, 1)})[17].fault, found[17].fault);
+  EXPECT_EQ(faulty.Run(z, {DrawRow(17, 1)})[17].fault.message, found[17].fault.message);
   faulty.sampler.Start(started[17]);
-  EXPECT_EQ(faulty.Run(z, {DrawRow(17, 0)})[17].fault, "");
+  EXPECT_EQ(faulty.Run(z, {DrawRow(17, 0)})[17].fault.message, "");
 }
 
 // A slot's rows of neighbouring steps, the second queued before the first has been read.
@@ -476,7 +481,7 @@ TEST_P(SamplerTest, AStepBehindAnotherReadsWhatThatDrawsBeforeTheHostDoes) {
     const auto both = RunTwoSteps(ahead, z, rows);
     for (size_t i = 0; i < 2; ++i) {
       const SequenceResult one = alone.Run(z[i], {rows[i]})[2];
-      EXPECT_EQ(one.fault, "");
+      EXPECT_EQ(one.fault.message, "");
       EXPECT_TRUE(SameBits(both[i].drawn, one.drawn)) << t + i;
     }
     EXPECT_EQ(ahead.NewestToken(2), both[1].drawn.token_id);
@@ -493,8 +498,8 @@ TEST_P(SamplerTest, ARowBehindAFaultThatNobodyHasReadDrawsNothing) {
     EXPECT_EQ(engine.Run({0.0f, 1.0f, 5.0f}, {DrawRow(4, 0)})[4].drawn.token_id, 2);
     const auto results = RunTwoSteps(engine, {{0.0f, kNan, 1.0f}, {0.0f, 3.0f, 1.0f}},
                                      {DrawRow(4, 1), DrawRow(4, 2)});
-    EXPECT_THAT(results[0].fault, HasSubstr("position 3: logits: expected finite values"));
-    EXPECT_EQ(results[1].fault, results[0].fault);
+    EXPECT_THAT(results[0].fault.message, HasSubstr("position 3: logits: expected finite values"));
+    EXPECT_EQ(results[1].fault.message, results[0].fault.message);
     EXPECT_EQ(engine.NewestToken(4), 2) << "the second row would have drawn 1";
   }
   // The slot's next sequence is another one.
@@ -529,11 +534,11 @@ TEST_P(SamplerTest, ASequenceThatComesWithAFaultDrawsNothing) {
   engine.sampler.Start(Started(0, {}));
   StepResult result;
   result.sequences.resize(1);
-  result.sequences[0].fault = "layer 3: a value is not finite";
+  result.sequences[0].fault.message = "layer 3: a value is not finite";
   std::vector<float> z = {0.0f, 1.0f, kNan};
   const std::vector<LogitRow> rows = {DrawRow(0, 0)};
   RunSampler(backend(), &engine.sampler, {z.data(), 1, 3}, rows, &result);
-  EXPECT_EQ(result.sequences[0].fault, "layer 3: a value is not finite");
+  EXPECT_EQ(result.sequences[0].fault.message, "layer 3: a value is not finite");
   EXPECT_EQ(result.sequences[0].drawn.token_id, 0);
 }
 

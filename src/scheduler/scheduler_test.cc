@@ -310,7 +310,7 @@ TEST(Scheduler, AFailedSequencesBlocksNeverEnterTheCache) {
   ASSERT_EQ(scheduler.PlanStep().sequences.size(), 1u);
   StepResult result;
   result.sequences.resize(1);
-  result.sequences[0].fault = "not finite";
+  result.sequences[0].fault.message = "not finite";
   scheduler.Commit(result, {FinishReason::kError});
   EXPECT_EQ(scheduler.blocks().num_cached(), 0);
   EXPECT_EQ(scheduler.blocks().num_used(), 0);

@@ -1,52 +1,26 @@
 """The official openai client against `vexact serve`.
 
-usage: PYTHONPATH=$(scripts/install_test_clients) python3 -m unittest tests/server/openai_client_test.py
-VEXACT names the program (build/release/vexact). Tests of text need SmolLM2 and skip without it.
+usage: PYTHONPATH=$(scripts/install_test_clients) python3 -m unittest discover -s tests/server -p 'openai*_test.py'
+Tests of text need SmolLM2 and skip without it.
 """
 
 import asyncio
 import json
-import os
-import pathlib
 import subprocess
 import unittest
 
 import openai
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("VEXACT", str(ROOT / "build/release/vexact"))
-TINY = str(ROOT / "models/tiny-llama")  # without a tokenizer: prompts are token ids
-KEY = "a-key"
+import serving
+from serving import KEY, PROGRAM, TINY
 
 
-def smollm2():
-    """The path of the model's file, or None."""
-    found = subprocess.run([ROOT / "scripts/fetch_model", "--cached"], capture_output=True,
-                           text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
-
-
-class Server:
-    """A running `vexact serve`."""
-
-    def __init__(self, model, *flags):
-        command = [PROGRAM, "serve", "--model", model, "--port", "0", "--device", "cpu", "--quiet",
-                   "--api-key", KEY, *flags]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = self.process.stdout.readline().strip() + "/v1"
-
+class Server(serving.Server):
     def client(self, key=KEY, **options):
         return openai.OpenAI(base_url=self.url, api_key=key, max_retries=0, **options)
 
     def async_client(self):
         return openai.AsyncOpenAI(base_url=self.url, api_key=KEY, max_retries=0)
-
-    def stop(self):
-        """Drains; returns the exit status."""
-        self.process.terminate()
-        status = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        return status
 
 
 def prompts(count):
@@ -150,7 +124,7 @@ class FullQueueTest(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
 
 
-MODEL = smollm2()
+MODEL = serving.smollm2()
 
 
 @unittest.skipIf(MODEL is None, "SmolLM2 is not there; scripts/fetch_model fetches it")
@@ -179,6 +153,31 @@ class SmolLm2Test(unittest.TestCase):
         choice = self.complete(stop=["is"]).choices[0]
         self.assertEqual((choice.finish_reason, choice.stop_reason), ("stop", "is"))
         self.assertNotIn("is", choice.text)
+
+    def test_a_chat_goes_through_the_models_template(self):
+        messages = [{"role": "user", "content": "What is the capital of France? One word."}]
+
+        def ask_chat(**more):
+            return self.client.chat.completions.create(model="smollm2", messages=messages,
+                                                       max_completion_tokens=8, temperature=0,
+                                                       **more)
+
+        whole = ask_chat(logprobs=True, top_logprobs=2)
+        choice = whole.choices[0]
+        self.assertIn("Paris", choice.message.content)
+        self.assertEqual(len(choice.logprobs.content[0].top_logprobs), 2)
+        streamed = "".join(chunk.choices[0].delta.content for chunk in ask_chat(stream=True))
+        self.assertEqual(streamed, choice.message.content)
+        # SmolLM2's template has no place for tools, so they change nothing.
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+        told = ask_chat(tools=[tool], tool_choice="auto",
+                        extra_body={"chat_template_kwargs": {"enable_thinking": False}})
+        self.assertEqual(told.choices[0].message.content, choice.message.content)
+        self.assertEqual(told.usage.prompt_tokens, whole.usage.prompt_tokens)
+        with self.assertRaises(openai.BadRequestError) as caught:
+            ask_chat(tools=[tool], tool_choice="required")
+        self.assertEqual((caught.exception.param, caught.exception.code),
+                         ("tool_choice", "unsupported_parameter"))
 
     def test_echo_reports_the_prompt(self):
         choice = self.complete(echo=True, logprobs=2).choices[0]

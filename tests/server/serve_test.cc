@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <filesystem>
 #include <random>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -13,6 +15,7 @@
 #include "support/http_client.h"
 #include "support/paths.h"
 #include "support/smollm2.h"
+#include "support/temp_dir.h"
 #include "support/test_scale.h"
 
 namespace vexact {
@@ -188,6 +191,73 @@ TEST(Serve, HasThemOnSmolLm2) {
   ExpectTheBitsOfTheCommandLine(model, 6);
 }
 
+// The tiny model with a real model's template, whose prompts are bytes to it.
+class TemplatedModel {
+ public:
+  explicit TemplatedModel(const std::string& name) {
+    namespace fs = std::filesystem;
+    for (const auto& file : fs::directory_iterator(TinyModel())) {
+      fs::copy_file(file.path(), fs::path(folder_.path()) / file.path().filename());
+    }
+    fs::copy_file(SourceDir() + "/tests/data/chat/templates/" + name + ".jinja",
+                  fs::path(folder_.path()) / "chat_template.jinja",
+                  fs::copy_options::overwrite_existing);
+  }
+  const std::string& path() const { return folder_.path(); }
+
+ private:
+  const TempDir folder_;
+};
+
+std::vector<json> Chats() {
+  const json user = {{"role", "user"}, {"content", "What is 6 times 7?"}};
+  const json tool = json::parse(
+      R"({"type": "function", "function": {"name": "multiply", "parameters": {"type": "object"}}})");
+  std::vector<json> chats = {
+      {{"messages", {user}}},
+      {{"messages", {{{"role", "system"}, {"content", "Be brief."}}, user}}},
+      {{"messages", {user}}, {"tools", {tool}}},
+      {{"messages", {user}}, {"chat_template_kwargs", {{"enable_thinking", false}}}},
+  };
+  for (size_t i = 0; i < chats.size(); ++i) {
+    chats[i].update({{"max_tokens", 8}, {"seed", i}, {"temperature", 0.8}});
+  }
+  return chats;
+}
+
+// Returns the prompts' lengths.
+std::set<int> ExpectTheChatsOfTheCommandLine(const std::string& model) {
+  std::string lines;
+  for (json chat : Chats()) lines += chat.dump() + "\n";
+  const ProgramResult cli =
+      Vexact({"generate", "--model", model, "--input", "-", "--device", "cpu", "--quiet"}, lines);
+  EXPECT_EQ(cli.exit_status, 0) << cli.err;
+  const std::vector<json> expected = JsonLines(cli.out);
+  const Server server(model);
+  std::set<int> lengths;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    json body = Chats()[i];
+    body["return_token_ids"] = true;
+    const json answer = server.Post("/v1/chat/completions", body);
+    const json& sample = expected[i]["outputs"][0];
+    EXPECT_EQ(answer["choices"][0]["token_ids"], sample["token_ids"]) << body;
+    EXPECT_EQ(answer["choices"][0]["message"]["content"], sample["text"]);
+    lengths.insert(answer["usage"]["prompt_tokens"].get<int>());
+  }
+  return lengths;
+}
+
+TEST(Serve, AChatHasTheBitsOfTheCommandLine) {
+  const TemplatedModel model("qwen3");  // which knows of tools and of thinking: four prompts
+  EXPECT_EQ(ExpectTheChatsOfTheCommandLine(model.path()).size(), 4u);
+}
+
+TEST(Serve, AChatHasThemOnSmolLm2) {
+  const std::string model = test::SmolLm2Path();
+  if (model.empty()) GTEST_SKIP() << "SmolLM2 is not there; scripts/fetch_model fetches it";
+  EXPECT_EQ(ExpectTheChatsOfTheCommandLine(model).size(), 2u);  // its template has neither
+}
+
 TEST(Serve, ItsReceiptsAreVerified) {
   const Server server(TinyModel(), {});
   std::string lines;
@@ -276,6 +346,36 @@ TEST(Serve, LogsEachAnswerAndNoPrompt) {
   EXPECT_EQ(result.err.find("secret"), std::string::npos);
 }
 
+TEST(Serve, ModeVariantSaysSoAndGivesNoReceipts) {
+  const Server server(TinyModel(), {"--mode", "variant"});
+  json body = {{"prompt", {5, 6, 7}}, {"max_tokens", 2}};
+  const json answer = server.Post("/v1/completions", body);
+  EXPECT_THAT(answer["system_fingerprint"].get<std::string>(), testing::EndsWith("-variant"));
+  body["return_receipt"] = true;
+  const auto refused = server.Connect().Post("/v1/completions", body.dump());
+  EXPECT_EQ(refused.value().status, 400);
+  EXPECT_EQ(json::parse(refused->body)["error"]["param"], "return_receipt");
+}
+
+TEST(Serve, APageOfAnAllowedOriginGetsItsPreflightAnswered) {
+  const std::string preflight =
+      "OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
+      "Access-Control-Request-Method: POST\r\n"
+      "Access-Control-Request-Headers: content-type\r\n\r\n";
+  const auto ask = [&](const Server& server) {
+    HttpClient client = server.Connect();
+    client.Send(preflight);
+    return client.Receive().value();
+  };
+  const Server open(TinyModel(), {"--no-receipts", "--cors-allow-origin", "https://a.example"});
+  const HttpReply yes = ask(open);
+  EXPECT_EQ(yes.status, 204);
+  EXPECT_EQ(yes.headers.at("access-control-allow-origin"), "https://a.example");
+  EXPECT_EQ(yes.headers.at("access-control-allow-headers"), "content-type");
+  const Server closed(TinyModel());
+  EXPECT_EQ(ask(closed).status, 405);
+}
+
 TEST(Serve, WrongFlagsAreWrongUsage) {
   const auto serve = [](const std::vector<std::string>& flags) {
     std::vector<std::string> arguments = {"serve", "--model", TinyModel()};
@@ -284,6 +384,7 @@ TEST(Serve, WrongFlagsAreWrongUsage) {
   };
   EXPECT_EQ(serve({"--port", "70000"}).exit_status, 2);
   EXPECT_EQ(serve({"--io-threads", "0"}).exit_status, 2);
+  EXPECT_EQ(serve({"--cors-allow-origin", "a.example"}).exit_status, 2);
   const ProgramResult taken = serve({"--host", "nowhere.example", "--port", "0"});
   EXPECT_EQ(taken.exit_status, 1);
   EXPECT_THAT(taken.err, HasSubstr("host: expected an IP address"));

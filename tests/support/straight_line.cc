@@ -224,7 +224,7 @@ StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
     RunSampler(*backend_, sampler.get(), {row_logits, 1, config_.vocab_size}, std::span(&row, 1),
                &result);
     const SequenceResult& found = result.sequences[0];
-    if (answer.fault.empty()) answer.fault = found.fault;
+    if (answer.fault.empty()) answer.fault = found.fault.message;
     if (!found.fault.empty()) break;
     (in_prompt ? answer.prompt : answer.output)
         .push_back(row.draws ? found.drawn : found.targets.at(0));

@@ -1,0 +1,161 @@
+// Chats over the API: the prompt that a body's messages, tools and variables make.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "engine/load_model.h"
+#include "server/api_call.h"
+#include "server/error_response.h"
+#include "server/text_endpoints.h"
+#include "support/cli.h"
+#include "support/paths.h"
+
+namespace vexact {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file.good()) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class ChatCallTest : public testing::Test {
+ protected:
+  ChatCallTest() {
+    const Checkpoint checkpoint = OpenCheckpoint({.path = TinyModel()}, nullptr).value();
+    tokenizer_ = LoadTokenizer(checkpoint).value();
+    context_.model_name = "tiny";
+    context_.tokenizer = tokenizer_.get();
+    context_.max_model_len = 4096;
+    context_.chat_template = &template_;
+  }
+
+  void UseTemplate(const std::string& text) {
+    template_ = ChatTemplate::Parse(
+        {.text = text, .tool_use_text = "", .special_tokens = {{"bos_token", "<|bos|>"}}});
+    ASSERT_TRUE(template_.ok()) << template_.error().message;
+  }
+
+  // The text of the prompt that /v1/chat/completions makes of the body.
+  Result<std::string> Prompt(const ordered_json& body) {
+    VX_ASSIGN_OR_RETURN(const ApiCall call, ParseChat(body.dump(), context_));
+    return tokenizer_->Decode(*call.requests.at(0).prompt_token_ids, /*skip_special_tokens=*/false);
+  }
+  ApiError Refusal(const std::string& body) {
+    const auto call = ParseChat(body, context_);
+    EXPECT_FALSE(call.ok()) << body;
+    return call.ok() ? ApiError() : RequestError(call.error());
+  }
+
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  Result<ChatTemplate> template_ = NotFound("there is none");
+  CallContext context_;
+};
+
+// The golden's chat as the body of a request.
+ordered_json BodyOf(const ordered_json& golden) {
+  ordered_json body = {{"messages", golden["messages"]}, {"tools", golden["tools"]}};
+  for (const auto& [name, value] : golden["options"].items()) {
+    if (name == "add_generation_prompt") {
+      body[name] = value;
+    } else {
+      body["chat_template_kwargs"][name] = value;
+    }
+  }
+  return body;
+}
+
+// Real templates, with tools, thinking on and off, odd roles.
+TEST_F(ChatCallTest, AChatsPromptIsThatOfTransformers) {
+  const std::string data = SourceDir() + "/tests/data/chat/";
+  for (const std::string name : {"qwen3", "smollm2"}) {
+    UseTemplate(ReadFile(data + "templates/" + name + ".jinja"));
+    int num_prompts = 0;
+    std::istringstream goldens(ReadFile(data + "prompts.jsonl"));
+    for (std::string line; std::getline(goldens, line);) {
+      const ordered_json golden = ordered_json::parse(line);
+      if (golden.value("template", "") != name) continue;
+      const Result<std::string> prompt = Prompt(BodyOf(golden));
+      EXPECT_EQ(prompt.ok(), golden.contains("output")) << golden;
+      if (!prompt.ok() || !golden.contains("output")) continue;
+      EXPECT_EQ(*prompt, golden["output"].get<std::string>());
+      ++num_prompts;
+    }
+    EXPECT_GT(num_prompts, 30);
+  }
+}
+
+TEST_F(ChatCallTest, ToolsAndVariablesAreTheTemplates) {
+  UseTemplate("{{ messages[0].content }}|{{ tools | tojson }}|{{ enable_thinking }}");
+  ordered_json body = {{"messages", {{{"role", "user"}, {"content", "hi"}}}},
+                       {"tools", {{{"z", 1}, {"a", 2}}}},
+                       {"chat_template_kwargs", {{"enable_thinking", false}}}};
+  EXPECT_EQ(*Prompt(body), R"(hi|[{"z": 1, "a": 2}]|False)");  // keys keep their order
+  body["tool_choice"] = "auto";
+  EXPECT_EQ(*Prompt(body), R"(hi|[{"z": 1, "a": 2}]|False)");
+  body["tool_choice"] = "none";
+  EXPECT_EQ(*Prompt(body), "hi|null|False");
+}
+
+TEST_F(ChatCallTest, TokenizeTakesAChatToo) {
+  UseTemplate("{{ bos_token }}{{ messages[0].content }}{{ tools is none }}");
+  const auto answer = TokenizeAnswer(
+      R"({"messages": [{"role": "user", "content": "hi"}], "tools": [{}]})", context_);
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(ordered_json::parse(*answer)["count"], 1 + 2 + 5);  // bos, "hi", "False"
+  const auto refused =
+      TokenizeAnswer(R"({"messages": [{"content": "hi"}], "add_special_tokens": true})", context_);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(RequestError(refused.error()).param, "add_special_tokens");
+}
+
+TEST_F(ChatCallTest, RefusalsNameTheField) {
+  UseTemplate("{{ raise_exception('roles!') if messages[0].role != 'user' }}{{ tools }}");
+  struct Case {
+    std::string body;
+    std::string param;
+    std::string message;
+  };
+  const std::string user = R"({"messages": [{"role": "user", "content": "hi"}])";
+  for (const Case& one : std::vector<Case>{
+           {"{}", "messages", "found none"},
+           {R"({"messages": null})", "messages", "found none"},
+           {R"({"messages": []})", "messages", "at least one"},
+           {R"({"messages": "hi"})", "messages", "a list of dicts"},
+           {R"({"messages": ["hi"]})", "messages", "expected a dict"},
+           {R"({"messages": [{"role": "system"}]})", "messages", "roles!"},
+           {R"({"messages": [{"role": "user"}], "prompt": "a"})", "prompt", "expected"},
+           {user + R"(, "tools": {}})", "tools", "a list of dicts"},
+           {user + R"(, "tools": ["get_weather"]})", "tools", "expected a dict"},
+           {user + R"(, "chat_template_kwargs": 5})", "chat_template_kwargs", "an object"},
+           {user + R"(, "add_generation_prompt": 5})", "add_generation_prompt", "true or false"},
+           {user + R"(, "tool_choice": "required"})", "tool_choice", "expected \"auto\""},
+           {user + R"(, "tool_choice": {"type": "function"}})", "tool_choice", "expected \"auto\""},
+           {user + R"(, "parallel_tool_calls": true})", "parallel_tool_calls", "not supported"},
+           {user + R"(, "chat_template": "x"})", "chat_template", "not supported"},
+       }) {
+    const ApiError error = Refusal(one.body);
+    EXPECT_EQ(error.status, 400) << one.body;
+    EXPECT_EQ(error.param, one.param) << one.body << ": " << error.message;
+    EXPECT_THAT(error.message, HasSubstr(one.message)) << one.body;
+  }
+  const auto completion = ParseCompletion(R"({"prompt": "a", "tools": []})", context_);
+  ASSERT_FALSE(completion.ok());
+  EXPECT_EQ(RequestError(completion.error()).param, "tools");
+}
+
+TEST_F(ChatCallTest, SaysWhyThereIsNoTemplate) {
+  const ApiError error = Refusal(R"({"messages": [{"role": "user", "content": "hi"}]})");
+  EXPECT_EQ(error.param, "messages");
+  EXPECT_THAT(error.message, HasSubstr("there is none"));
+}
+
+}  // namespace
+}  // namespace vexact
