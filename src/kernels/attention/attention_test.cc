@@ -206,6 +206,27 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
   }
 }
 
+// Beside so many a GPU runs another kernel than for one, and whole heads instead of segments.
+TEST(Attention, ADecodeRowHasItsBitsBesideMany) {
+  std::mt19937 random(7);
+  for (const AttentionShape& shape : {AttentionShape{4, 2, 64}, AttentionShape{2, 1, 128}}) {
+    std::vector<AttentionSequence> sequences;
+    for (int i = 0; i < 110; ++i) {
+      sequences.push_back(
+          RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1));
+    }
+    for (const NamedBackend& b : AttentionBackends()) {
+      const auto y = ApplyAttention(*b.backend, shape, sequences, 16);
+      for (size_t i = 0; i < sequences.size(); i += 5) {
+        const auto row = static_cast<int64_t>(i);
+        EXPECT_TRUE(SameBits(RowsOf(y, row, row + 1),
+                             ApplyAttention(*b.backend, shape, {sequences[i]}, 16)))
+            << b.name << ", sequence " << i;
+      }
+    }
+  }
+}
+
 TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
   std::mt19937 random(5);
   const AttentionShape shape{2, 1, 64};

@@ -193,6 +193,18 @@ void AddAttentionChecks(std::vector<SelfCheckCase>& cases) {
            return RunCheckedAttention(call, shape, sequences);
          }});
   }
+  // As many as the GPU has another kernel for.
+  static constexpr CheckedAttention kMany[] = {{2, 1, 64, 16}, {2, 1, 128, 16}};
+  for (const CheckedAttention& shape : kMany) {
+    cases.push_back({"attention", fmt::format("decode of 110, heads 2 / 1 of {}", shape.head_dim),
+                     true, [shape](auto& call) {
+                       std::vector<CheckedSequence> sequences;
+                       for (int64_t id = 0; id < 110; ++id) {
+                         sequences.push_back({id, kEdges[id % std::size(kEdges)], 1});
+                       }
+                       return RunCheckedAttention(call, shape, sequences);
+                     }});
+  }
   AddMaskChecks(cases);
 }
 
