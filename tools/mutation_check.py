@@ -7,8 +7,10 @@ built there without CUDA and run with the filter. A mutant is killed if the test
 and survives if it passes: then the test is too weak. Before that, every test must pass unbroken.
 One compilation and one run a mutation: too long to be part of CI.
 
-usage: mutation_check.py [--only TEXT] [--folder FOLDER] [--output FILE]
+usage: mutation_check.py [--only TEXT] [--known TABLE] [--folder FOLDER] [--output FILE]
   --only TEXT      only mutations whose file or test contains TEXT
+  --known TABLE    an earlier table (bench/results/mutations.txt): the mutants that it calls killed
+                   are taken from it and not run again
   --folder FOLDER  the copy and its build, kept for the next run [build/mutation_check]
   --output FILE    the table, one line a mutant [standard output]
 exit status 0: all killed, 1: one survived, did not build, or the list is wrong
@@ -46,11 +48,17 @@ def parse(text):
 
 
 def mutate(text, mutation):
-    """(the text with the mutation, the line that it changes)"""
     count = text.count(mutation.find)
     if count != 1:
         raise ValueError(f"{mutation.file}: expected once, found {count} times: {mutation.find}")
-    return text.replace(mutation.find, mutation.with_), text[:text.index(mutation.find)].count("\n") + 1
+    return text.replace(mutation.find, mutation.with_)
+
+
+def describe(text, mutation):
+    """The mutation's part of its line in the table; `text` is the file's."""
+    mutate(text, mutation)  # fails if the list is stale
+    line = text[:text.index(mutation.find)].count("\n") + 1
+    return f"{mutation.file}:{line} | {mutation.find} -> {mutation.with_} | {mutation.test}"
 
 
 class Project:
@@ -114,16 +122,15 @@ def check_unbroken(project, mutations):
 
 
 def verdict(project, mutation):
-    """(killed | SURVIVED | DOES NOT BUILD, line)"""
+    """killed | SURVIVED | DOES NOT BUILD"""
     file = project.tree / mutation.file
     original = file.read_text(encoding="utf-8")
-    mutant, line = mutate(original, mutation)
     program, test_filter = mutation.test.split(" ", 1)
-    file.write_text(mutant, encoding="utf-8")
+    file.write_text(mutate(original, mutation), encoding="utf-8")
     try:
         if project.build(program):
-            return "DOES NOT BUILD", line
-        return ("SURVIVED" if project.run(program, test_filter) else "killed"), line
+            return "DOES NOT BUILD"
+        return "SURVIVED" if project.run(program, test_filter) else "killed"
     finally:
         file.write_text(original, encoding="utf-8")
 
@@ -132,26 +139,27 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
+    parser.add_argument("--known", type=pathlib.Path)
     parser.add_argument("--folder", default=ROOT / "build" / "mutation_check")
     parser.add_argument("--output", type=argparse.FileType("w"), default=sys.stdout)
     options = parser.parse_args(arguments)
     mutations = [m for m in parse((ROOT / "tools" / "mutations.txt").read_text(encoding="utf-8"))
                  if options.only in m.file or options.only in m.test]
-    for mutation in mutations:  # a stale list fails before anything is built
-        mutate((ROOT / mutation.file).read_text(encoding="utf-8"), mutation)
+    known = options.known.read_text(encoding="utf-8").splitlines() if options.known else []
+    rows = {m: describe((ROOT / m.file).read_text(encoding="utf-8"), m) for m in mutations}
+    is_known = {m: f"killed | {row}" in known for m, row in rows.items()}
     project = Project(options.folder)
     project.copy_from(ROOT)
     project.configure()
-    findings = check_unbroken(project, mutations)
+    findings = check_unbroken(project, [m for m in mutations if not is_known[m]])
     if findings:
         print("\n".join(findings))
         return 1
     bad = 0
-    for mutation in mutations:
-        found, line = verdict(project, mutation)
+    for mutation, row in rows.items():
+        found = "killed" if is_known[mutation] else verdict(project, mutation)
         bad += found != "killed"
-        print(f"{found} | {mutation.file}:{line} | {mutation.find} -> {mutation.with_} | "
-              f"{mutation.test}", file=options.output, flush=True)
+        print(f"{found} | {row}", file=options.output, flush=True)
     print(f"{len(mutations)} mutants, {bad} not killed", file=options.output)
     return 1 if bad else 0
 

@@ -10,6 +10,7 @@
 #include "cli/digest_file.h"
 #include "cli/fail.h"
 #include "common/output_file.h"
+#include "engine/attention_choice.h"
 #include "engine/load_model.h"
 #include "kernels/self_check/digests.h"
 #include "kernels/self_check/self_check.h"
@@ -19,7 +20,8 @@ namespace {
 
 struct DoctorFlags {
   std::string device = "auto";
-  int threads = 0;  // 0: one a core
+  std::string attn_impl;  // "": fa-invariant
+  int threads = 0;        // 0: one a core
   bool quick = false;
   std::string record_digests;
   std::string compare_digests;
@@ -180,7 +182,10 @@ class Doctor {
 
 Result<bool> Examine(const DoctorFlags& flags) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
-  VX_ASSIGN_OR_RETURN(const auto device, OpenBackend(flags.device));
+  VX_ASSIGN_OR_RETURN(const AttentionImpl* const attention,
+                      ChooseAttention({.attn_impl = flags.attn_impl, .device = {}}));
+  VX_ASSIGN_OR_RETURN(const auto device,
+                      OpenBackend(flags.device, Mode::kInvariant, attention->kernels));
   VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output).Run());
   VX_RETURN_IF_ERROR(output.Close());
   return all_right;
@@ -202,6 +207,11 @@ void AddDoctor(CLI::App& app, Command& chosen) {
   command
       ->add_option("--device", flags->device, "cpu, cuda, or auto: the GPU if there is one [auto]")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->type_name("NAME");
+  command
+      ->add_option("--attn-impl", flags->attn_impl,
+                   "the attention kernels of a GPU to look at, by their name in mode invariant "
+                   "[fa-invariant]")
       ->type_name("NAME");
   AddNumberFlag<int>(
       *command, "--threads", [flags](int threads) { flags->threads = threads; },

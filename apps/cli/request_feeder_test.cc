@@ -112,6 +112,13 @@ TEST_F(RequestFeederTest, RefusedLinesStandInTheirPlacesAmongManyAnswers) {
   EXPECT_EQ(board_.Counts().done, count);
 }
 
+TEST_F(RequestFeederTest, WhatTheEngineRefusesIsNamedByItsLine) {
+  Write("\n{\"prompt_token_ids\": [99999]}\n");
+  const std::vector<RequestResult> results = Collect(1);
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_THAT(results[0].samples.at(0).error, testing::StartsWith("line 2: prompt_token_ids: "));
+}
+
 TEST_F(RequestFeederTest, StopEndsTheWaitForASilentWriterAndClosesTheInput) {
   Write(Line(0) + "\n{\"prom");
   EXPECT_EQ(Collect(1).size(), 1u);

@@ -40,8 +40,7 @@ Result<std::unique_ptr<ReceiptFile>> OpenReceipts(const RequestRunFlags& flags, 
   if (flags.receipts.empty()) return std::unique_ptr<ReceiptFile>();
   VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(flags.receipts));
   const EngineConfig& config = session.front().config();
-  VX_ASSIGN_OR_RETURN(ModelIdentity model,
-                      IdentifyModel(flags.engine.model, config.eos_token_ids, config.num_threads));
+  VX_ASSIGN_OR_RETURN(ModelIdentity model, IdentifyModel(flags.engine.model, config));
   return std::make_unique<ReceiptFile>(std::move(file), std::move(model), config.max_model_len);
 }
 

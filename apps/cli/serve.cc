@@ -117,8 +117,7 @@ Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
   if (!flags.no_receipts && config.mode == Mode::kInvariant) {
-    VX_ASSIGN_OR_RETURN(options.identity, IdentifyModel(flags.engine.model, config.eos_token_ids,
-                                                        config.num_threads));
+    VX_ASSIGN_OR_RETURN(options.identity, IdentifyModel(flags.engine.model, config));
   }
   return options;
 }

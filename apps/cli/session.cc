@@ -24,11 +24,11 @@ int ExitStatusOf(const Error& engine_error) {
   return usage ? kExitUsage : kExitFailure;
 }
 
-// The one check of mode and attention, with what is known of the device.
-Status CheckAttention(const EngineConfig& config, std::optional<AttentionDevice> device) {
-  const auto choice =
-      ChooseAttention({.mode = config.mode, .attn_impl = config.attn_impl, .device = device});
-  return choice.ok() ? Status() : Status(choice.error());
+// The one check of mode, attention and mask, with what is known of the device.
+Result<const AttentionImpl*> CheckAttention(const EngineConfig& config,
+                                            std::optional<AttentionDevice> device) {
+  return ChooseAttention(
+      {.mode = config.mode, .attn_impl = config.attn_impl, .device = device, .mask = config.mask});
 }
 
 }  // namespace
@@ -55,9 +55,8 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   EngineConfig config = flags.config;
   std::optional<AttentionDevice> device;
   if (flags.device == "cpu") device = AttentionDevice::kCpu;
-  if (const Status status = CheckAttention(config, device); !status.ok()) {
-    return fail(status.error(), kExitUsage);
-  }
+  const auto attention = CheckAttention(config, device);
+  if (!attention.ok()) return fail(attention.error(), kExitUsage);
   if (const Status status = session->OpenProbe(flags.batch_probe, config); !status.ok()) {
     return fail(status.error(), kExitFailure);
   }
@@ -66,11 +65,11 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   options.progress = [&interrupts](int64_t /*layers*/, int64_t /*all*/) {
     interrupts.EndProcessIfTriggered();
   };
-  auto backend = MakeBackend(flags.device, config.mode);
+  auto backend = MakeBackend(flags.device, config.mode, (*attention)->kernels);
   if (!backend.ok()) return fail(backend.error(), kExitFailure);
   device = (*backend)->UsesHostMemory() ? AttentionDevice::kCpu : AttentionDevice::kHopper;
-  if (const Status status = CheckAttention(config, device); !status.ok()) {
-    return fail(status.error(), kExitUsage);
+  if (const auto choice = CheckAttention(config, device); !choice.ok()) {
+    return fail(choice.error(), kExitUsage);
   }
   Result<LoadedModel> model = LoadModel(flags.model, std::move(backend).value(), options);
   if (!model.ok()) return fail(model.error(), kExitFailure);

@@ -169,7 +169,7 @@ int Run(const VerifyFlags& flags) {
   const auto session = Session::Open(flags.engine, flags.quiet, interrupts, exit_status);
   if (session == nullptr) return exit_status;
   const EngineConfig& config = session->front().config();
-  const auto model = IdentifyModel(flags.engine.model, config.eos_token_ids, config.num_threads);
+  const auto model = IdentifyModel(flags.engine.model, config);
   if (!model.ok()) return Fail(model.error());
   if (const Status status = CheckModels(*receipts, *model, flags); !status.ok()) {
     return Fail(status.error());

@@ -25,8 +25,15 @@ void AddModeFlags(CLI::App& app, EngineConfig& config) {
   std::vector<std::string_view> names;
   for (const AttentionImpl& impl : AttentionImpls()) names.push_back(impl.name);
   app.add_option("--attn-impl", config.attn_impl,
-                 fmt::format("attention implementation, one of {} [follows --mode]",
+                 fmt::format("attention implementation, one of {} [follows --mode and --mask]",
                              fmt::join(names, ", ")))
+      ->type_name("NAME")
+      ->group(kGroup);
+  app.add_option("--mask", config.mask,
+                 fmt::format("which tokens a token sees, one of {}; prefix-lm and document read "
+                             "the requests' prefix_len and document_ids, sliding-window is the "
+                             "model's own [causal]",
+                             fmt::join(AttentionMasks(), ", ")))
       ->type_name("NAME")
       ->group(kGroup);
 }

@@ -213,6 +213,8 @@ TEST(EngineFlags, HaveVllmsNames) {
                                      "variant",
                                      "--attn-impl",
                                      "fa-variant",
+                                     "--mask",
+                                     "document",
                                      "--device",
                                      "cpu",
                                      "--load-format",
@@ -240,6 +242,7 @@ TEST(EngineFlags, HaveVllmsNames) {
   EXPECT_EQ(config.seed, -9);
   EXPECT_EQ(config.mode, Mode::kVariant);
   EXPECT_EQ(config.attn_impl, "fa-variant");
+  EXPECT_EQ(config.mask, "document");
   EXPECT_EQ(parsed.flags.device, "cpu");
   EXPECT_FALSE(ParseEngine({"--model", "m", "--no-enable-chunked-prefill"})
                    .flags.config.enable_chunked_prefill);

@@ -26,10 +26,9 @@ std::string CacheFolder() {
   return "";
 }
 
-Result<ModelIdentity> IdentifyModel(const ModelSource& source, std::vector<int32_t> eos_token_ids,
-                                    int32_t num_threads) {
-  ThreadPool pool(num_threads > 0
-                      ? num_threads
+Result<ModelIdentity> IdentifyModel(const ModelSource& source, const EngineConfig& config) {
+  ThreadPool pool(config.num_threads > 0
+                      ? config.num_threads
                       : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, &pool));
   ModelIdentity identity;
@@ -40,7 +39,8 @@ Result<ModelIdentity> IdentifyModel(const ModelSource& source, std::vector<int32
                                                ? WeightsId(checkpoint, pool)
                                                : CachedWeightsId(checkpoint, folder, pool));
   VX_ASSIGN_OR_RETURN(identity.tokenizer_id, TokenizerId(checkpoint));
-  identity.eos_token_ids = std::move(eos_token_ids);
+  identity.eos_token_ids = config.eos_token_ids;
+  identity.mask = config.mask;
   return identity;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/engine_config.h"
 #include "engine/load_model.h"
 
 namespace vexact {
@@ -17,12 +18,12 @@ struct ModelIdentity {
   std::string weights_id;              // checkpoint/model_id.h
   std::string tokenizer_id;            // "" without a tokenizer
   std::vector<int32_t> eos_token_ids;  // that end an answer unless it ignores them; ascending
+  std::string mask = "causal";         // of attention (engine/attention_choice.h)
 };
 
-// Of a model whose loading ended with these eos_token_ids. The weights are read once, on
-// `num_threads` (0: one a core), and their id is kept in CacheFolder().
-Result<ModelIdentity> IdentifyModel(const ModelSource& source, std::vector<int32_t> eos_token_ids,
-                                    int32_t num_threads);
+// Of a model that an engine of this configuration runs. The weights are read once, on its
+// num_threads, and their id is kept in CacheFolder().
+Result<ModelIdentity> IdentifyModel(const ModelSource& source, const EngineConfig& config);
 
 // $VEXACT_CACHE, else $XDG_CACHE_HOME/vexact, else $HOME/.cache/vexact, else "".
 std::string CacheFolder();

@@ -19,9 +19,9 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr IntegerRange kInt32{0, std::numeric_limits<int32_t>::max()};
-constexpr std::array<std::string_view, 10> kFields{
-    "engine_version", "profile",       "weights_id", "tokenizer_id",    "eos_token_ids",
-    "index",          "logprobs_mode", "request",    "prompt_logprobs", "outputs"};
+constexpr std::array<std::string_view, 11> kFields{
+    "engine_version", "profile", "weights_id",      "tokenizer_id", "eos_token_ids", "index",
+    "logprobs_mode",  "request", "prompt_logprobs", "outputs",      "mask"};
 
 std::string DumpJson(const ordered_json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace);
@@ -66,6 +66,8 @@ ordered_json RequestJson(const Request& request) {
       {"allowed_token_ids", NullOr(params.allowed_token_ids)},
       {"bad_words", params.bad_words},
   };
+  if (request.prefix_len) json["prefix_len"] = *request.prefix_len;
+  if (request.document_ids) json["document_ids"] = *request.document_ids;
   if (!request.cache_salt.empty()) json["cache_salt"] = request.cache_salt;
   return json;
 }
@@ -202,6 +204,8 @@ Status ReadModel(const JsonFields& fields, ModelIdentity& model) {
   VX_ASSIGN_OR_RETURN(model.weights_id, ReadText(fields, "weights_id"));
   VX_ASSIGN_OR_RETURN(const auto tokenizer_id, fields.OptionalString("tokenizer_id"));
   model.tokenizer_id = tokenizer_id.value_or("");
+  VX_ASSIGN_OR_RETURN(const auto mask, fields.OptionalString("mask"));
+  model.mask = mask.value_or(model.mask);
   VX_ASSIGN_OR_RETURN(const json* ids, ReadList(fields, "eos_token_ids"));
   for (const json& id : *ids) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > static_cast<uint64_t>(kInt32.max)) {
@@ -245,7 +249,7 @@ Receipt MakeReceipt(const ModelIdentity& model, const RequestResult& result,
 
 std::string ReceiptJson(const Receipt& receipt) {
   const ModelIdentity& model = receipt.model;
-  const ordered_json head = {
+  ordered_json head = {
       {"engine_version", model.engine_version},
       {"profile", model.profile},
       {"weights_id", model.weights_id},
@@ -255,6 +259,7 @@ std::string ReceiptJson(const Receipt& receipt) {
       {"index", receipt.answer.index},
       {"logprobs_mode", LogprobsModeName(receipt.request.sampling.logprobs_mode)},
       {"request", RequestJson(receipt.request)}};
+  if (model.mask != ModelIdentity().mask) head["mask"] = model.mask;
   std::string text = DumpJson(head);
   text.back() = ',';  // the object goes on
   text += "\"prompt_logprobs\":";

@@ -3,7 +3,7 @@
 //   {"engine_version", "profile", "weights_id", "tokenizer_id" (null without one), "eos_token_ids",
 //    "index", "logprobs_mode", "request": a line that `vexact generate` takes, every field said,
 //    with the prompt's token ids and the seed that was used; max_tokens and min_tokens are cut to
-//    the room that the context left,
+//    the room that the context left, "mask": attention's, only where it is not causal,
 //    "prompt_logprobs": TOKENS of the prompt's second token on, or null if not asked for,
 //    "outputs": [{"tokens": TOKENS, "finish_reason", "stop_reason",
 //                 "error" (only with finish_reason "error")}]}

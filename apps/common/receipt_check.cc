@@ -113,6 +113,7 @@ Status CheckModel(const ModelIdentity& model, const ModelIdentity& of_receipt) {
   VX_RETURN_IF_ERROR(CheckSame("weights_id", model.weights_id, of_receipt.weights_id));
   VX_RETURN_IF_ERROR(
       CheckSame("tokenizer_id", name_of(model.tokenizer_id), name_of(of_receipt.tokenizer_id)));
+  VX_RETURN_IF_ERROR(CheckSame("mask", model.mask, of_receipt.mask));
   return CheckSame("eos_token_ids", fmt::format("[{}]", fmt::join(model.eos_token_ids, ", ")),
                    fmt::format("[{}]", fmt::join(of_receipt.eos_token_ids, ", ")));
 }

@@ -61,7 +61,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 35> kLaterFi
     {"thinking_token_budget", "thinking budgets"},
 }};
 
-constexpr std::array<std::string_view, 29> kFields{"prompt",
+constexpr std::array<std::string_view, 31> kFields{"prompt",
                                                    "prompt_token_ids",
                                                    "messages",
                                                    "tools",
@@ -89,6 +89,8 @@ constexpr std::array<std::string_view, 29> kFields{"prompt",
                                                    "repetition_penalty",
                                                    "allowed_token_ids",
                                                    "bad_words",
+                                                   "prefix_len",
+                                                   "document_ids",
                                                    "cache_salt"};
 constexpr std::array<std::string_view, 2> kScoreFields{"completion", "completion_token_ids"};
 
@@ -155,23 +157,29 @@ bool IsTokenId(const json& value) {
   return value.get<int64_t>() >= 0 && value.get<int64_t>() <= kTokenId.max;
 }
 
-Status ReadTokenIds(const JsonFields& fields, std::string_view key,
-                    std::optional<std::vector<int32_t>>& out) {
+// `what` are ids of: "token ids", "document ids".
+Status ReadIds(const JsonFields& fields, std::string_view key, std::string_view what,
+               std::optional<std::vector<int32_t>>& out) {
   const json* value = fields.Find(key);
   if (value == nullptr) return {};
-  if (!value->is_array()) return fields.Expected(key, "a list of token ids");
+  const std::string expected = fmt::format("a list of {}", what);
+  if (!value->is_array()) return fields.Expected(key, expected);
   std::vector<int32_t> ids;
   ids.reserve(value->size());
   for (const json& item : *value) {
     if (!IsTokenId(item)) {
-      return InvalidArgument("{}, at place {}: {}",
-                             fields.Expected(key, "a list of token ids").message, ids.size(),
-                             ShortDump(item));
+      return InvalidArgument("{}, at place {}: {}", fields.Expected(key, expected).message,
+                             ids.size(), ShortDump(item));
     }
     ids.push_back(item.get<int32_t>());
   }
   out = std::move(ids);
   return {};
+}
+
+Status ReadTokenIds(const JsonFields& fields, std::string_view key,
+                    std::optional<std::vector<int32_t>>& out) {
+  return ReadIds(fields, key, "token ids", out);
 }
 
 Status ReadTokenIds(const JsonFields& fields, std::string_view key, std::vector<int32_t>& out) {
@@ -333,6 +341,8 @@ Result<ParsedRequest> ReadRequest(const json& object, RequestKind kind,
   VX_RETURN_IF_ERROR(CheckOnePrompt(fields, where));
   VX_RETURN_IF_ERROR(ReadString(fields, "prompt", request.prompt));
   VX_RETURN_IF_ERROR(ReadTokenIds(fields, "prompt_token_ids", request.prompt_token_ids));
+  VX_RETURN_IF_ERROR(ReadInteger(fields, "prefix_len", request.prefix_len));
+  VX_RETURN_IF_ERROR(ReadIds(fields, "document_ids", "document ids", request.document_ids));
   VX_RETURN_IF_ERROR(ReadString(fields, "cache_salt", request.cache_salt));
   VX_RETURN_IF_ERROR(ReadSampling(fields, request.sampling));
   if (kind == RequestKind::kScore) {

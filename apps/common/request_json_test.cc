@@ -29,7 +29,8 @@ constexpr std::string_view kEveryField =
     "include_stop_str_in_output": true, "ignore_eos": true, "skip_special_tokens": false,
     "detokenize": false, "logprobs": 2, "prompt_logprobs": 0, "presence_penalty": 0.5,
     "frequency_penalty": -0.5, "repetition_penalty": 1.1, "logit_bias": {"12": -3.5, "3": 1},
-    "allowed_token_ids": [1, 2, 3], "bad_words": ["x"], "cache_salt": "s"})";
+    "allowed_token_ids": [1, 2, 3], "bad_words": ["x"], "cache_salt": "s",
+    "prefix_len": 4, "document_ids": [0, 0, 7]})";
 
 TEST(RequestJson, ReadsEveryField) {
   const auto parsed = Parse(kEveryField);
@@ -37,6 +38,8 @@ TEST(RequestJson, ReadsEveryField) {
   const Request& request = parsed->request;
   EXPECT_EQ(request.prompt, "hi");
   EXPECT_EQ(request.cache_salt, "s");
+  EXPECT_EQ(request.prefix_len, 4);
+  EXPECT_EQ(request.document_ids, (std::vector<int32_t>{0, 0, 7}));
   const SamplingParams& params = request.sampling;
   EXPECT_EQ(params.max_tokens, 5);
   EXPECT_EQ(params.min_tokens, 2);

@@ -58,6 +58,12 @@ TEST(RequestResult, GathersTheNewsOfEachSample) {
   EXPECT_EQ(result.samples[0].text, "bc");
   EXPECT_THAT(result.samples[0].token_ids, testing::ElementsAre(1, 2));
   EXPECT_EQ(result.samples[1].finish_reason, FinishReason::kLength);
+  Output last = News(0, {3}, FinishReason::kStop);
+  for (const double sum_so_far : {-0.5, -0.75}) {
+    last.cumulative_logprob = sum_so_far;
+    AppendOutput(last, result);
+    EXPECT_EQ(result.samples[0].cumulative_logprob, sum_so_far);
+  }
 }
 
 TEST(RequestResult, JsonHasTheFieldsThatWerePromised) {

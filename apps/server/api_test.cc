@@ -14,6 +14,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <semaphore>
 #include <thread>
 
 #include "common/receipt.h"
@@ -291,6 +292,12 @@ TEST_F(ApiTest, EchoShowsThePromptAndWithNoTokensNothingElse) {
   EXPECT_EQ(choice["prompt_token_ids"].size(), 3u);
   EXPECT_EQ(choice["logprobs"]["tokens"], json({"a", "b", "c"}));
   EXPECT_EQ(choice["logprobs"]["text_offset"], json({0, 1, 2}));
+  // In characters, not in bytes: the second one's two bytes are two tokens.
+  const json accented =
+      Post("/v1/completions",
+           {{"prompt", "a\u00e9c"}, {"max_tokens", 0}, {"echo", true}, {"logprobs", 1}})
+          .Json();
+  EXPECT_EQ(accented["choices"].at(0)["logprobs"]["text_offset"], json({0, 1, 2, 2}));
   EXPECT_TRUE(choice["logprobs"]["token_logprobs"][0].is_null());
   EXPECT_LT(choice["logprobs"]["token_logprobs"][1], 0.0);
   EXPECT_EQ(answer["usage"]["completion_tokens"], 0);
@@ -350,11 +357,15 @@ TEST_F(ApiTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
 }
 
 TEST_F(ApiTest, ABatchIsTakenWholeOrNotAtAll) {
-  const Reply reply = PostText("/v1/completions", R"({"prompt": [[5], [6], [99999]], "n": 2})");
-  EXPECT_EQ(reply.status, 400);
-  front_->Drain();
-  EXPECT_EQ(api_->num_open_samples(), 0);
-  EXPECT_EQ(front_->Stats().kv_blocks_used, 0);
+  for (const char* prompts :
+       {"[[99999], [5], [6]]", "[[5], [99999], [6]]", "[[5], [6], [99999]]"}) {
+    const Reply reply =
+        PostText("/v1/completions", fmt::format(R"({{"prompt": {}, "n": 2}})", prompts));
+    EXPECT_EQ(reply.status, 400);
+    front_->Drain();
+    EXPECT_EQ(api_->num_open_samples(), 0) << prompts;
+    EXPECT_EQ(front_->Stats().kv_blocks_used, 0);
+  }
 }
 
 TEST_F(ApiTest, RoutesMethodsTypesAndKeysAreChecked) {
@@ -574,7 +585,8 @@ TEST_F(ApiTest, AReceiptIsOfTheAnswerItCameWith) {
 }
 
 TEST_F(ApiTest, AFullQueueAnswers429UntilThereIsRoom) {
-  const json body = {{"prompt", "a"}, {"max_tokens", 200}, {"n", 12}, {"ignore_eos", true}};
+  const json body = {
+      {"prompt", "a"}, {"max_tokens", ScaledCases(200)}, {"n", 12}, {"ignore_eos", true}};
   Call first(*api_, PostRequest("/v1/completions", body.dump()));
   Call second(*api_, PostRequest("/v1/completions", body.dump()));
   const Reply refused = Post("/v1/completions", {{"prompt", "a"}, {"max_tokens", 1}});
@@ -613,6 +625,24 @@ TEST_F(ApiTest, AStreamWhoseClientDoesNotReadIsAbortedAndHoldsUpNobody) {
   const Reply reply = slow.Finish();
   EXPECT_EQ(reply.status, 500);
   EXPECT_THAT(reply.body, HasSubstr("too long to read"));
+}
+
+TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {
+  const auto steps = std::make_shared<std::counting_semaphore<>>(0);  // that the engine may take
+  OperatorHooks hooks;
+  hooks.device_error = [steps]() -> const char* {
+    steps->acquire();
+    return nullptr;
+  };
+  options_.limits.max_pending_bytes = 4000;
+  Make(MakeHookedBackend(hooks));
+  const json body = {{"prompt", "a"}, {"max_tokens", 40}, {"ignore_eos", true}, {"stream", true}};
+  Call call(*api_, PostRequest("/v1/completions", body.dump()));
+  steps->release();
+  while (!call.TakeNews()) steps->release();
+  steps->release(1000);  // what is in flight ends, too
+  EXPECT_EQ(call.reply().status, 200);
+  EXPECT_EQ(call.reply().Events().back()["choices"].at(0)["finish_reason"], "length");
 }
 
 // What no check of parameters alone can find, and the text may lead to only later.
@@ -688,6 +718,8 @@ TEST_F(ApiTest, CountsAndLogsWithoutPrompts) {
                            "vexact:generation_tokens_total{model_name=\"tiny\"} 3\n",
                            "vexact:time_to_first_token_seconds_count{model_name=\"tiny\"} 1\n",
                            "vexact:inter_token_latency_seconds_count{model_name=\"tiny\"} 2\n",
+                           "vexact:inter_token_latency_seconds_bucket{model_name=\"tiny\","
+                           "le=\"+Inf\"} 2\n",
                            "vexact:e2e_request_latency_seconds_count{model_name=\"tiny\"} 1\n",
                            "vexact:num_requests_running{model_name=\"tiny\"} 0\n",
                            "vexact:http_responses_total{model_name=\"tiny\",code=\"200\"} 1\n",

@@ -111,6 +111,15 @@ TEST_F(HttpServerTest, StreamsInChunksAndToOldClientsUntilTheConnectionEnds) {
   EXPECT_TRUE(all.ends_with("\r\n\r\nabc")) << all;
 }
 
+// The body of its answer, which no client expects, would be read as the next answer.
+TEST_F(HttpServerTest, AHeadEndsItsConnection) {
+  Start(Options());
+  HttpClient client = Connect();
+  client.Send("HEAD /echo HTTP/1.1\r\nHost: test\r\n\r\n");
+  EXPECT_THAT(client.ReceiveAll(), StartsWith("HTTP/1.1 200"));
+  EXPECT_FALSE(client.Get("/echo"));
+}
+
 TEST_F(HttpServerTest, RefusesWhatIsTooLargeOrNoHttpAndSaysWhy) {
   HttpServerOptions options = Options();
   options.max_body_bytes = 1000;

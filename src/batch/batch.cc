@@ -56,6 +56,7 @@ BatchInputs BuildBatch(const StepPlan& plan, int32_t block_size) {
     const auto first_row = static_cast<int32_t>(batch.num_tokens());
     AppendTokens(part, block_size, &batch);
     AppendLogitRows(part, static_cast<int32_t>(s), first_row, &batch);
+    batch.mask_reach.insert(batch.mask_reach.end(), part.mask_reach.begin(), part.mask_reach.end());
     const auto num_tokens = static_cast<int32_t>(part.tokens.size());
     batch.query_start.push_back(first_row + num_tokens);
     batch.context_len.push_back(part.first_position + num_tokens);

@@ -32,6 +32,7 @@ struct BatchInputs {
   std::vector<int32_t> context_len;        // [sequences]
   std::vector<int32_t> block_table_start;  // [sequences]
   std::vector<int32_t> block_tables;       // of all sequences, one after the other
+  std::vector<int32_t> mask_reach;         // [tokens], or empty: AttentionMask::reach
   std::vector<LogitRow> logit_rows;        // ascending token_row
 
   int64_t num_tokens() const { return static_cast<int64_t>(token_ids.size()); }

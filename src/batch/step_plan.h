@@ -36,6 +36,7 @@ struct PlannedSequence {
   int32_t first_position = 0;
   std::vector<int32_t> tokens;       // of positions first_position...; kPendingToken allowed last
   std::vector<int32_t> block_table;  // KV blocks covering every position up to the last token's
+  std::vector<int32_t> mask_reach;   // of each token, if the mask has one: AttentionMask::reach
   int32_t num_prompt_tokens = 0;     // tells output positions from the prompt's
   bool draws = false;                // the last token's logits choose the next token
   // Known tokens whose logprobs are wanted: target t is the token at position t; its logits come

@@ -95,9 +95,6 @@ class ArchitectureKeys {
 // Features that these families do not have here.
 Status RefuseFeatures(const ArchitectureKeys& keys) {
   VX_RETURN_IF_ERROR(keys.RefuseUnknown());
-  VX_ASSIGN_OR_RETURN(const int32_t window,
-                      keys.IntegerOr("attention.sliding_window", {0, INT32_MAX}, 0));
-  if (window != 0) return keys.Refused("attention.sliding_window", "no sliding window");
   VX_ASSIGN_OR_RETURN(const std::optional<bool> causal,
                       keys.metadata().OptionalBool(keys.Key("attention.causal")));
   if (causal && !*causal) return keys.Refused("attention.causal", "true");
@@ -111,6 +108,8 @@ Status RefuseFeatures(const ArchitectureKeys& keys) {
 }
 
 Status ReadAttention(const ArchitectureKeys& keys, ModelConfig& config) {
+  VX_ASSIGN_OR_RETURN(config.sliding_window,
+                      keys.IntegerOr("attention.sliding_window", {0, kMaxPositions}, 0));
   VX_ASSIGN_OR_RETURN(config.num_heads, keys.Integer("attention.head_count", {1, kMaxHeads}));
   VX_ASSIGN_OR_RETURN(config.num_kv_heads,
                       keys.IntegerOr("attention.head_count_kv", {1, kMaxHeads}, config.num_heads));

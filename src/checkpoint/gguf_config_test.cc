@@ -113,6 +113,13 @@ TEST(ReadGgufConfig, ReadsLinearScalingUnderBothNames) {
   EXPECT_EQ(Read(writer)->rope.scaling, RopeScaling::kNone);
 }
 
+TEST(ReadGgufConfig, ReadsASlidingWindow) {
+  GgufWriter writer = LlamaFile();
+  EXPECT_EQ(Read(writer)->sliding_window, 0);
+  writer.SetUint32("llama.attention.sliding_window", 512);
+  EXPECT_EQ(Read(writer)->sliding_window, 512);
+}
+
 TEST(ReadGgufConfig, ReadsMixturesOfExperts) {
   const auto config = Read(MoeFile());
   ASSERT_TRUE(config.ok()) << config.error().message;
@@ -147,8 +154,6 @@ TEST(ReadGgufConfig, RefusesOtherFeaturesByKeyExpectedAndFound) {
        "\"gemma\""},
       {"unknown key", [](GgufWriter& w) { w.SetFloat32("llama.logit_scale", 2.0f); },
        "\"llama.logit_scale\": expected no key of this name, found 2"},
-      {"window", [](GgufWriter& w) { w.SetUint32("llama.attention.sliding_window", 512); },
-       "\"llama.attention.sliding_window\": expected no sliding window, found 512"},
       {"not causal", [](GgufWriter& w) { w.SetBool("llama.attention.causal", false); },
        "\"llama.attention.causal\": expected true, found false"},
       {"yarn", [](GgufWriter& w) { w.SetString("llama.rope.scaling.type", "yarn"); },

@@ -47,26 +47,40 @@ Status CheckArchitectures(const JsonFields& fields, ModelFamily family) {
   return {};
 }
 
-Status RefuseSlidingWindow(const JsonFields& fields, ModelFamily family) {
-  VX_ASSIGN_OR_RETURN(const bool use, fields.BoolOr("use_sliding_window", false));
-  if (use) return fields.Refused("use_sliding_window", "false");
-  // Qwen configs carry an inactive sliding_window beside use_sliding_window: false.
-  if (family == ModelFamily::kLlama && fields.Find("sliding_window") != nullptr) {
-    return fields.Refused("sliding_window", "null");
+// The window of every layer, or of none.
+Status ReadSlidingWindow(const JsonFields& fields, ModelConfig& config) {
+  // Qwen configs carry an inactive sliding_window beside use_sliding_window: false, their default.
+  const bool is_qwen = config.family != ModelFamily::kLlama;
+  VX_ASSIGN_OR_RETURN(const bool use, fields.BoolOr("use_sliding_window", !is_qwen));
+  if (use) {
+    VX_ASSIGN_OR_RETURN(const std::optional<int64_t> window,
+                        fields.OptionalInteger("sliding_window", {1, kMaxPositions}));
+    if (!window && is_qwen) return fields.Expected("sliding_window", "an integer");
+    config.sliding_window = static_cast<int32_t>(window.value_or(0));
+  }
+  if (config.sliding_window > 0 && is_qwen) {
+    constexpr int64_t kDefault = 28;  // of transformers: layers before it have no window
+    VX_ASSIGN_OR_RETURN(const std::optional<int64_t> first,
+                        fields.OptionalInteger("max_window_layers", {0, kMaxLayers}));
+    if (first.value_or(kDefault) != 0) {
+      return fields.Refused("max_window_layers", "0, a window in every layer");
+    }
   }
   const json* types = fields.Find("layer_types");
   if (types == nullptr) return {};
   if (!types->is_array()) return fields.Expected("layer_types", "an array");
+  const std::string_view wanted =
+      config.sliding_window > 0 ? "sliding_attention" : "full_attention";
   for (const json& type : *types) {
-    if (type != "full_attention") {
-      return fields.Refused("layer_types", "\"full_attention\" for every layer");
+    if (type != wanted) {
+      return fields.Refused("layer_types", fmt::format("\"{}\" for every layer", wanted));
     }
   }
   return {};
 }
 
 // Features that these families do not have here.
-Status RefuseFeatures(const JsonFields& fields, ModelFamily family) {
+Status RefuseFeatures(const JsonFields& fields) {
   for (const std::string_view key : {"quantization_config", "compression_config"}) {
     if (fields.Find(key) != nullptr) {
       return fields.Refused(key, "an unquantised model, bf16, f16 or f32");
@@ -82,7 +96,7 @@ Status RefuseFeatures(const JsonFields& fields, ModelFamily family) {
   VX_ASSIGN_OR_RETURN(const std::optional<double> partial,
                       fields.OptionalNumber("partial_rotary_factor"));
   if (partial.value_or(1.0) != 1.0) return fields.Refused("partial_rotary_factor", "1");
-  return RefuseSlidingWindow(fields, family);
+  return {};
 }
 
 Status ReadHeads(const JsonFields& fields, ModelConfig& config) {
@@ -267,7 +281,8 @@ Result<ModelConfig> ParseHfConfig(std::string_view text, const std::string& file
   ModelConfig config;
   VX_ASSIGN_OR_RETURN(config.family, ReadFamily(fields));
   VX_RETURN_IF_ERROR(CheckArchitectures(fields, config.family));
-  VX_RETURN_IF_ERROR(RefuseFeatures(fields, config.family));
+  VX_RETURN_IF_ERROR(RefuseFeatures(fields));
+  VX_RETURN_IF_ERROR(ReadSlidingWindow(fields, config));
   config.attention_bias = config.family == ModelFamily::kQwen2;
   VX_RETURN_IF_ERROR(ReadSizes(fields, config));
   VX_RETURN_IF_ERROR(ReadHeads(fields, config));

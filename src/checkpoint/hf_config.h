@@ -12,8 +12,9 @@ namespace vexact {
 
 // `text` is config.json, written by transformers 4 (rope_theta, rope_scaling) or 5
 // (rope_parameters); `file` is for error messages. What changes the arithmetic and is not
-// implemented (quantisation, sliding windows, other rope types, layer types or activations, biases
-// on o or the MLP) is refused by name; fields without influence are passed over.
+// implemented (quantisation, sliding windows in some layers, other rope types, layer types or
+// activations, biases on o or the MLP) is refused by name; fields without influence are passed
+// over.
 Result<ModelConfig> ParseHfConfig(std::string_view text, const std::string& file);
 
 // Adds generation_config.json: sampling defaults, and its eos_token_id, which replaces

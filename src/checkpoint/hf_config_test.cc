@@ -129,6 +129,20 @@ TEST(ParseHfConfig, ReadsTheQwenFamilies) {
   EXPECT_TRUE(moe.moe.norm_topk_prob);
 }
 
+TEST(ParseHfConfig, ReadsASlidingWindowOfAllLayers) {
+  json config = LlamaConfig();
+  EXPECT_EQ(Parse(config).sliding_window, 0);
+  config["sliding_window"] = 4096;
+  EXPECT_EQ(Parse(config).sliding_window, 4096);
+  json qwen = Qwen3Config();
+  qwen["sliding_window"] = 64;
+  qwen["use_sliding_window"] = false;
+  EXPECT_EQ(Parse(qwen).sliding_window, 0);
+  qwen["use_sliding_window"] = true;
+  qwen["max_window_layers"] = 0;
+  EXPECT_EQ(Parse(qwen).sliding_window, 64);
+}
+
 TEST(ParseHfConfig, TakesTheNumberOfExpertsUnderTransformers5sName) {
   json config = MoeConfigJson();
   config.erase("num_experts");
@@ -184,10 +198,16 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"llama", R"({"attention_bias": true})",
                 "\"attention_bias\": expected false, found true"},
         Refusal{"llama", R"({"mlp_bias": true})", "\"mlp_bias\": expected false, found true"},
-        Refusal{"llama", R"({"sliding_window": 4096})",
-                "\"sliding_window\": expected null, found 4096"},
         Refusal{"qwen3", R"({"use_sliding_window": true})",
-                "\"use_sliding_window\": expected false, found true"},
+                "\"sliding_window\": expected an integer, found nothing"},
+        Refusal{"qwen3", R"({"use_sliding_window": true, "sliding_window": 64})",
+                "\"max_window_layers\": expected 0, a window in every layer, found nothing"},
+        Refusal{"qwen3",
+                R"({"use_sliding_window": true, "sliding_window": 64, "max_window_layers": 3})",
+                "\"max_window_layers\": expected 0, a window in every layer, found 3"},
+        Refusal{"llama", R"({"sliding_window": 64, "layer_types": ["full_attention"]})",
+                "\"layer_types\": expected \"sliding_attention\" for every layer, found "
+                "[\"full_attention\"]"},
         Refusal{"qwen3", R"({"layer_types": ["full_attention", "sliding_attention"]})",
                 "\"layer_types\": expected \"full_attention\" for every layer, found "
                 "[\"full_attention\",\"sliding_attention\"]"},

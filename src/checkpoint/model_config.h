@@ -63,6 +63,7 @@ struct ModelConfig {
   int32_t intermediate_size = 0;  // of the dense MLP; 0 for kQwen3Moe where the file is silent
   int32_t vocab_size = 0;
   int32_t max_position_embeddings = 0;
+  int32_t sliding_window = 0;  // positions that a row sees, its own among them; 0: all up to it
   float rms_norm_eps = 0.0f;
   RopeConfig rope;
   bool tie_word_embeddings = false;

@@ -5,53 +5,56 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/check.h"
+
 namespace vexact {
 namespace {
 
 constexpr AttentionImpl kImpls[] = {
     {.name = "fa-invariant",
+     .kernels = AttentionKernels::kFa,
      .in_invariant = true,
      .in_variant = false,
      .on_cpu = true,
      .on_hopper = true,
      .on_other_gpus = false,
-     .any_mask = false,
-     .is_built = true},
+     .any_mask = false},
     {.name = "fa-variant",
+     .kernels = AttentionKernels::kFa,
      .in_invariant = false,
      .in_variant = true,
      .on_cpu = true,
      .on_hopper = true,
      .on_other_gpus = false,
-     .any_mask = false,
-     .is_built = true},
+     .any_mask = false},
     {.name = "fa-invariant-cute",
+     .kernels = AttentionKernels::kCute,
      .in_invariant = true,
      .in_variant = false,
      .on_cpu = false,
      .on_hopper = true,
      .on_other_gpus = true,
-     .any_mask = false,
-     .is_built = false},
+     .any_mask = false},
     {.name = "fa-variant-cute",
+     .kernels = AttentionKernels::kCute,
      .in_invariant = false,
      .in_variant = true,
      .on_cpu = false,
      .on_hopper = true,
      .on_other_gpus = true,
-     .any_mask = false,
-     .is_built = false},
+     .any_mask = false},
     {.name = "flex",
+     .kernels = AttentionKernels::kFa,
      .in_invariant = true,
      .in_variant = true,
      .on_cpu = true,
      .on_hopper = true,
      .on_other_gpus = false,
-     .any_mask = true,
-     .is_built = false},
+     .any_mask = true},
 };
 
 constexpr std::string_view kCausal = "causal";
+// MaskKind's order.
 constexpr std::string_view kMasks[] = {kCausal, "sliding-window", "prefix-lm", "document"};
 
 bool AllowsMode(const AttentionImpl& impl, Mode mode) {
@@ -91,12 +94,11 @@ bool Allows(const AttentionImpl& impl, const AttentionQuery& query) {
          (!query.device.has_value() || AllowsDevice(impl, *query.device));
 }
 
-// What the query's other values allow and this version has, or what would be needed.
+// What the query's other values allow, or what would be needed.
 std::string Advice(const AttentionQuery& query) {
   for (const AttentionImpl& impl : kImpls) {
-    if (impl.is_built && Allows(impl, query)) return fmt::format("use {}", impl.name);
+    if (Allows(impl, query)) return fmt::format("use {}", impl.name);
   }
-  if (query.mask != kCausal) return "use mask causal: this version has no other";
   return "use device cpu or a Hopper card: this version has none for others";
 }
 
@@ -131,6 +133,12 @@ Status CheckContradictions(const AttentionImpl& impl, const AttentionQuery& quer
 std::span<const AttentionImpl> AttentionImpls() { return kImpls; }
 std::span<const std::string_view> AttentionMasks() { return kMasks; }
 
+MaskKind MaskKindOf(std::string_view mask) {
+  const auto* const name = std::ranges::find(kMasks, mask);
+  VX_CHECK(name != std::end(kMasks), "a mask's name");
+  return static_cast<MaskKind>(name - std::begin(kMasks));
+}
+
 Result<const AttentionImpl*> ChooseAttention(const AttentionQuery& query) {
   if (std::ranges::find(kMasks, query.mask) == std::end(kMasks)) {
     return InvalidArgument("mask: expected one of {}, found \"{}\"", fmt::join(kMasks, ", "),
@@ -149,10 +157,6 @@ Result<const AttentionImpl*> ChooseAttention(const AttentionQuery& query) {
                            query.attn_impl);
   }
   VX_RETURN_IF_ERROR(CheckContradictions(*impl, query));
-  if (!impl->is_built) {
-    return Unsupported("attn_impl {} is not built yet: this version has its name alone; {}",
-                       impl->name, Advice(query));
-  }
   return impl;
 }
 

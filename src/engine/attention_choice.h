@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_mask.h"
 #include "kernels/mode.h"
 
 namespace vexact {
@@ -20,19 +22,21 @@ enum class AttentionDevice {
 
 struct AttentionImpl {
   std::string_view name;
+  AttentionKernels kernels;
   bool in_invariant;
   bool in_variant;
   bool on_cpu;
   bool on_hopper;
   bool on_other_gpus;
   bool any_mask;  // false: causal alone
-  bool is_built;  // false: a name that a later version brings
 };
 
 // Every name, in the order of the documents.
 std::span<const AttentionImpl> AttentionImpls();
-// "causal", and those that only `flex` has.
+// "causal", and those that only `flex` has: a name for each MaskKind, in its order.
 std::span<const std::string_view> AttentionMasks();
+// Requires: one of these names.
+MaskKind MaskKindOf(std::string_view mask);
 
 struct AttentionQuery {
   Mode mode = Mode::kInvariant;
@@ -42,7 +46,7 @@ struct AttentionQuery {
 };
 
 // The implementation to use. The error names the two values that contradict each other, why, and
-// what to use; of an unknown name, the known ones; of one that is not built yet, so much.
+// what to use; of an unknown name, the known ones.
 Result<const AttentionImpl*> ChooseAttention(const AttentionQuery& query);
 
 }  // namespace vexact

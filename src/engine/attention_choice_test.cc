@@ -58,11 +58,6 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
                 choice.error().message,
                 AllOf(HasSubstr(fmt::format("attn_impl {} contradicts mask {}:", name, mask)),
                       HasSubstr("; use ")));
-          } else if (name != "fa-invariant" && name != "fa-variant") {
-            ASSERT_FALSE(choice.ok());
-            EXPECT_EQ(choice.error().code, ErrorCode::kUnsupported);
-            EXPECT_THAT(choice.error().message,
-                        AllOf(HasSubstr(name), HasSubstr("not built yet"), HasSubstr("; use ")));
           } else {
             ASSERT_TRUE(choice.ok()) << choice.error().message;
             EXPECT_EQ((*choice)->name, name);
@@ -72,8 +67,10 @@ TEST(AttentionChoice, EveryCombinationIsAllowedOrRefusedByWhatContradictsIt) {
       }
     }
   }
-  // One name for each mode, causal, where the device is not known yet, a CPU or a Hopper card.
-  EXPECT_EQ(allowed, 2 * 3);
+  // Where the device is not known yet, a CPU or a Hopper card: one name for each mode, causal, and
+  // flex in both modes with every mask; where it is not known yet, a Hopper card or another: one
+  // more for each mode, causal.
+  EXPECT_EQ(allowed, 3 * (2 + 2 * 4 + 2));
 }
 
 TEST(AttentionChoice, TheTableHasTheNamesOfTheDocuments) {
@@ -82,15 +79,23 @@ TEST(AttentionChoice, TheTableHasTheNamesOfTheDocuments) {
   EXPECT_EQ(names, kNames);
 }
 
-TEST(AttentionChoice, WithoutANameItFollowsTheMode) {
+TEST(AttentionChoice, AMasksKindIsItsPlaceInTheListOfNames) {
+  EXPECT_EQ(MaskKindOf("causal"), MaskKind::kCausal);
+  EXPECT_EQ(MaskKindOf("sliding-window"), MaskKind::kSlidingWindow);
+  EXPECT_EQ(MaskKindOf("prefix-lm"), MaskKind::kPrefixLm);
+  EXPECT_EQ(MaskKindOf("document"), MaskKind::kDocument);
+}
+
+TEST(AttentionChoice, WithoutANameItFollowsTheModeAndTheMask) {
   for (const auto& device : {std::optional<AttentionDevice>(), std::optional(AttentionDevice::kCpu),
                              std::optional(AttentionDevice::kHopper)}) {
     EXPECT_EQ((*ChooseAttention({Mode::kInvariant, "", device}))->name, "fa-invariant");
     EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", device}))->name, "fa-variant");
+    EXPECT_EQ((*ChooseAttention({Mode::kInvariant, "", device, "document"}))->name, "flex");
+    EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", device, "prefix-lm"}))->name, "flex");
   }
-  EXPECT_THAT(
-      ChooseAttention({Mode::kInvariant, "", AttentionDevice::kCpu, "document"}).error().message,
-      HasSubstr("flex is not built yet"));
+  EXPECT_EQ((*ChooseAttention({Mode::kVariant, "", AttentionDevice::kOtherGpu}))->name,
+            "fa-variant-cute");
 }
 
 TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
@@ -102,6 +107,14 @@ TEST(AttentionChoice, WhatIsRefusedComesWithAdviceThatIsAllowed) {
       ChooseAttention({Mode::kVariant, "fa-variant-cute", AttentionDevice::kCpu}).error().message,
       "attn_impl fa-variant-cute contradicts device cpu: it has no kernels for it; use fa-variant");
   EXPECT_THAT(ChooseAttention({Mode::kInvariant, "fa-invariant", AttentionDevice::kOtherGpu})
+                  .error()
+                  .message,
+              HasSubstr("; use fa-invariant-cute"));
+  EXPECT_EQ(ChooseAttention({Mode::kInvariant, "fa-invariant", AttentionDevice::kCpu, "document"})
+                .error()
+                .message,
+            "attn_impl fa-invariant contradicts mask document: it is causal alone; use flex");
+  EXPECT_THAT(ChooseAttention({Mode::kInvariant, "flex", AttentionDevice::kOtherGpu, "document"})
                   .error()
                   .message,
               HasSubstr("use device cpu or a Hopper card"));

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <span>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -59,9 +60,28 @@ bool HaveEqualShapes(const ModelConfig& a, const ModelConfig& b) {
   const auto shape = [](const ModelConfig& c) {
     return std::tuple(c.family, c.hidden_size, c.num_layers, c.num_heads, c.num_kv_heads,
                       c.head_dim, c.intermediate_size, c.vocab_size, c.moe.num_experts,
-                      c.moe.num_experts_per_tok, c.moe.moe_intermediate_size);
+                      c.moe.num_experts_per_tok, c.moe.moe_intermediate_size, c.sliding_window);
   };
   return shape(a) == shape(b);
+}
+
+// What keys and values depend on beside the tokens before them: a mask's parameters, and all tokens
+// of a prefix. (Documents begin at tokens: Sequence::CacheKeyAt.)
+std::string MaskText(const EngineConfig& config, const ModelConfig& model,
+                     const PreparedRequest& request) {
+  switch (request.mask.kind) {
+    case MaskKind::kCausal:
+    case MaskKind::kDocument:
+      return config.mask;
+    case MaskKind::kSlidingWindow:
+      return fmt::format("{} {}", config.mask, model.sliding_window);
+    case MaskKind::kPrefixLm: {
+      const std::span prefix = std::span(*request.prompt_token_ids).first(request.mask.prefix_len);
+      return fmt::format("{} [{}]", config.mask, fmt::join(prefix, " "));
+    }
+  }
+  VX_CHECK(false, "a MaskKind");
+  return "";
 }
 
 }  // namespace
@@ -357,9 +377,11 @@ void Engine::Impl::AddSequence(const RequestState& state, int32_t sample_index) 
   const bool wants_prompt = request.sampling->prompt_logprobs && sample_index == 0;
   spec.targets_begin = wants_prompt ? 1 : prompt_len;
   spec.targets_end = prompt_len + static_cast<int32_t>(spec.completion_ids.size());
+  spec.mask = request.mask;
   spec.prefix_root = std::make_shared<const PrefixRoot>(
-      fmt::format("weights {}, profile {}, mode {}, mask causal, salt {}", weights_generation,
-                  kNumericsProfile, ModeName(resolved.config.mode), request.cache_salt));
+      fmt::format("weights {}, profile {}, mode {}, mask {}, salt {}", weights_generation,
+                  kNumericsProfile, ModeName(resolved.config.mode),
+                  MaskText(resolved.config, model->config(), request), request.cache_salt));
   scheduler.Add(std::move(spec));
 }
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "batch/sequence_mask.h"
 #include "engine/engine_config.h"
 #include "request/output.h"
 #include "request/request.h"
@@ -55,6 +56,7 @@ struct PreparedRequest {
   std::optional<std::vector<int32_t>> completion_token_ids;
   std::optional<int32_t> redraw_sample_index;
   std::shared_ptr<const SamplingParams> sampling;  // seed set, bad words tokenised
+  SequenceMask mask;
   std::string cache_salt;
   double timeout_s = 0.0;  // 0: none
 };

@@ -19,17 +19,36 @@ Status CheckRange(std::string_view option, int64_t value, int64_t low, int64_t h
 }
 
 Status ResolveMode(const EngineLimits& limits, EngineConfig* config) {
-  VX_ASSIGN_OR_RETURN(const AttentionImpl* const attention,
-                      ChooseAttention({.mode = config->mode,
-                                       .attn_impl = config->attn_impl,
-                                       .device = limits.is_gpu ? AttentionDevice::kHopper
-                                                               : AttentionDevice::kCpu}));
+  VX_ASSIGN_OR_RETURN(
+      const AttentionImpl* const attention,
+      ChooseAttention({.mode = config->mode,
+                       .attn_impl = config->attn_impl,
+                       .device = limits.is_gpu ? AttentionDevice::kHopper : AttentionDevice::kCpu,
+                       .mask = config->mask}));
   if (config->mode != limits.mode) {
     return InvalidArgument("mode: expected {}, for which the model's backend was made, found {}",
                            ModeName(limits.mode), ModeName(config->mode));
   }
+  if (attention->kernels != limits.attention_kernels) {
+    return InvalidArgument(
+        "attn_impl: expected one of the kernels for which the model's backend was made, found {}",
+        attention->name);
+  }
   config->attn_impl = attention->name;
   return {};
+}
+
+// A model was trained with its window or without one.
+Status CheckMask(const EngineConfig& config, const EngineLimits& limits) {
+  const bool wanted = MaskKindOf(config.mask) == MaskKind::kSlidingWindow;
+  if (wanted == (limits.sliding_window > 0)) return {};
+  if (wanted) {
+    return InvalidArgument("mask {}: expected a model with a sliding window, found one without",
+                           config.mask);
+  }
+  return InvalidArgument(
+      "mask: expected sliding-window for a model with a sliding window ({} positions), found {}",
+      limits.sliding_window, config.mask);
 }
 
 Status CheckRanges(const EngineConfig& config, const EngineLimits& limits) {
@@ -91,6 +110,7 @@ Result<EngineConfig> ResolveConfig(EngineConfig config, const EngineLimits& limi
     };
   }
   VX_RETURN_IF_ERROR(ResolveMode(limits, &config));
+  VX_RETURN_IF_ERROR(CheckMask(config, limits));
   VX_RETURN_IF_ERROR(CheckRanges(config, limits));
   return config;
 }

@@ -31,7 +31,8 @@ struct EngineConfig {
   double request_timeout_s = 0.0;  // of requests that do not say; 0: none
   int32_t pipeline_depth = 1;      // steps launched ahead of their results: 0 or 1
   Mode mode = Mode::kInvariant;    // of the model's backend
-  std::string attn_impl;           // attention_choice.h's; "": follows the mode
+  std::string attn_impl;           // attention_choice.h's; "": follows the mode and the mask
+  std::string mask = "causal";     // attention_choice.h's: which positions a token sees
   int64_t seed = 0;                // of requests without one
   // Ids that end an answer, unless it ignores them (StopTokenIds of load_model.h).
   std::vector<int32_t> eos_token_ids;
@@ -46,10 +47,12 @@ struct EngineConfig {
 struct EngineLimits {
   int64_t model_max_len = 0;       // positions that the model was loaded for
   int64_t kv_bytes_per_token = 0;  // of all layers
+  int32_t sliding_window = 0;      // ModelConfig's
   int32_t num_cores = 0;
   bool is_gpu = false;
-  Mode mode = Mode::kInvariant;  // of the model's backend
-  DeviceMemory memory;           // of the device, once all but the KV cache is allocated
+  Mode mode = Mode::kInvariant;                                // of the model's backend
+  AttentionKernels attention_kernels = AttentionKernels::kFa;  // likewise
+  DeviceMemory memory;  // of the device, once all but the KV cache is allocated
 };
 
 // A configuration that can run, every 0 replaced by what it means.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -67,6 +68,20 @@ TEST_F(EngineFrontTest, AnswersManyThreadsAsTheEngineAnswersEachAlone) {
   front.Drain();
   for (int i = 0; i < count; ++i) EXPECT_EQ(Difference(answers[i], expected[i]), "") << i;
   EXPECT_EQ(front.Stats().kv_blocks_used, 0);
+}
+
+TEST_F(EngineFrontTest, EverySampleOfARequestGoesToItsCallback) {
+  EngineFront front(MakeEngine());
+  Request request = Ask(1, 4);
+  request.sampling.n = 3;
+  std::vector<int32_t> ended;
+  const auto id = front.Submit(request, [&ended](const Output& output) {
+    if (output.finished()) ended.push_back(output.sample_index);
+  });
+  ASSERT_TRUE(id.ok());
+  front.Drain();
+  std::ranges::sort(ended);
+  EXPECT_EQ(ended, (std::vector<int32_t>{0, 1, 2}));
 }
 
 TEST_F(EngineFrontTest, AbortsFromAnyThreadEndARequestOnce) {

@@ -81,6 +81,37 @@ TEST_F(EngineModes, ConcurrentEnginesKeepTheirOwnBehaviour) {
   for (const auto& answers : free) EXPECT_EQ(answers[0].error, "");
 }
 
+TEST_F(EngineModes, TheOtherAttentionKernelsAreRefusedWithoutTheirBackend) {
+  EngineConfig config = Config();
+  config.attn_impl = "fa-invariant-cute";
+  const auto engine = Engine::Create(config, model_, nullptr);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_THAT(
+      engine.error().message,
+      HasSubstr(backend_->UsesHostMemory()
+                    ? "attn_impl fa-invariant-cute contradicts device cpu"
+                    : "attn_impl: expected one of the kernels for which the model's backend"));
+}
+
+TEST_F(EngineModes, TheOtherAttentionKernelsHaveTheSameAnswers) {
+  if (backend_->UsesHostMemory()) GTEST_SKIP() << "a GPU has them";
+  const auto expected = RunAll(Make(Config()).get(), Requests());
+  const auto cute = [&](Mode mode, std::string name) {
+    EngineConfig config = Config();
+    config.mode = mode;
+    config.attn_impl = std::move(name);
+    config.eos_token_ids = model_->config().stop_token_ids;
+    const auto model = model_->On(BestDevice(mode, AttentionKernels::kCute)).value();
+    return Engine::Create(std::move(config), model, nullptr).value();
+  };
+  ExpectSameAnswers(RunAll(cute(Mode::kInvariant, "fa-invariant-cute").get(), Requests()),
+                    expected);
+  const auto free = cute(Mode::kVariant, "fa-variant-cute");
+  for (const auto& answers : RunAll(free.get(), Requests())) EXPECT_EQ(answers[0].error, "");
+  EXPECT_GT(free->Stats().calls.attention, 0);
+  EXPECT_EQ(free->Stats().calls.free_attention, free->Stats().calls.attention);
+}
+
 // The reason for mode invariant. On a CPU a row alone is summed otherwise than in a batch.
 TEST_F(EngineModes, InModeVariantAnAnswerDependsOnTheBatch) {
   if (!backend_->UsesHostMemory()) GTEST_SKIP() << "only if a free schedule is faster there";

@@ -56,6 +56,54 @@ TEST_F(EngineRefusals, RefusesWhatItCanNeverAnswerByName) {
   EXPECT_TRUE(engine->Add(Sampled(Prompt(10), 55)).ok());
 }
 
+TEST_F(EngineRefusals, RefusesFieldsOfOtherMasksAndWhatTheMaskCannotBe) {
+  const auto expect = [&](const std::string& mask, const std::function<void(Request*)>& change,
+                          const std::string& message) {
+    EngineConfig config = Config();
+    config.mask = mask;
+    config.max_num_batched_tokens = 8;
+    Request request = Sampled(Prompt(10), 8);
+    change(&request);
+    const auto result = Make(config)->Add(request);
+    ASSERT_FALSE(result.ok());
+    EXPECT_THAT(result.error().message, HasSubstr(message));
+  };
+  const auto prefix = [](int32_t n) { return [n](Request* r) { r->prefix_len = n; }; };
+  const auto documents = [](std::vector<int32_t> ids) {
+    return [ids](Request* r) { r->document_ids = ids; };
+  };
+  expect("causal", prefix(2),
+         "prefix_len: expected in an engine with mask prefix-lm only, found mask causal");
+  expect("document", prefix(0), "prefix_len: expected in an engine with mask prefix-lm only");
+  expect("prefix-lm", documents({}), "document_ids: expected in an engine with mask document only");
+  expect("prefix-lm", prefix(-1), "prefix_len: expected 0 to the prompt's tokens (10), found -1");
+  expect("prefix-lm", prefix(11), "prefix_len: expected 0 to the prompt's tokens (10), found 11");
+  expect("prefix-lm", prefix(9), "prefix_len: expected at most max_num_batched_tokens (8)");
+  expect("document", documents({1, 1}), "one for each of the prompt's tokens (10), found 2");
+  expect("document", documents({1, 1, 2, 2, 2, 3, 1, 1, 4, 4}),
+         "side by side, found 1 again at token 6");
+}
+
+TEST_F(EngineRefusals, AMaskAndAModelAgreeOnTheSlidingWindow) {
+  EngineConfig config = Config();
+  config.mask = "sliding-window";
+  EXPECT_EQ(Engine::Create(config, model_, nullptr).error().message,
+            "mask sliding-window: expected a model with a sliding window, found one without");
+  config.mask = "round";
+  EXPECT_THAT(Engine::Create(config, model_, nullptr).error().message,
+              HasSubstr("mask: expected one of causal, sliding-window, prefix-lm, document"));
+  RandomModelSpec spec = ModelSpec();
+  spec.sliding_window = 20;
+  const auto windowed = LoadModelOf(MakeRandomCheckpoint(spec), backend_);
+  EXPECT_EQ(Engine::Create(Config(), windowed, nullptr).error().message,
+            "mask: expected sliding-window for a model with a sliding window (20 positions), found "
+            "causal");
+  config.mask = "sliding-window";
+  const auto engine = Engine::Create(config, windowed, nullptr);
+  ASSERT_TRUE(engine.ok());
+  EXPECT_EQ((*engine)->config().attn_impl, "flex");
+}
+
 TEST_F(EngineRefusals, MaxModelLenEndsAnAnswerInTime) {
   EngineConfig config = Config();
   config.max_model_len = 24;

@@ -134,6 +134,7 @@ TEST_F(EngineTest, TimeoutsFollowTheClockAndFreeEverything) {
   waits.timeout_s = 5.0;
   const RequestId running = engine->Add(runs).value();
   const RequestId waiting = engine->Add(waits).value();
+  const RequestId waiting_too = engine->Add(waits).value();
   std::vector<Output> ended;
   for (int step = 0; step < 40 && engine->HasWork(); ++step) {
     for (const Output& output : engine->Step()) {
@@ -142,17 +143,40 @@ TEST_F(EngineTest, TimeoutsFollowTheClockAndFreeEverything) {
     now += 0.5;
   }
   EXPECT_FALSE(engine->HasWork());
-  ASSERT_EQ(ended.size(), 2u);
+  ASSERT_EQ(ended.size(), 3u);
   EXPECT_EQ(ended[0].request_id, waiting);
-  EXPECT_EQ(ended[0].finish_reason, FinishReason::kTimeout);
-  EXPECT_EQ(ended[0].num_output_tokens, 0);
-  EXPECT_LT(ended[0].timings.queued_s, 0.0);
-  EXPECT_EQ(ended[0].timings.total_s, 5.0);
-  EXPECT_EQ(ended[1].request_id, running);
-  EXPECT_EQ(ended[1].timings.total_s, 10.0);
-  EXPECT_EQ(ended[1].timings.queued_s, 0.0);
-  EXPECT_GT(ended[1].num_output_tokens, 10);
+  EXPECT_EQ(ended[1].request_id, waiting_too);
+  for (const int i : {0, 1}) {
+    EXPECT_EQ(ended[i].finish_reason, FinishReason::kTimeout);
+    EXPECT_EQ(ended[i].num_output_tokens, 0);
+    EXPECT_LT(ended[i].timings.queued_s, 0.0);
+    EXPECT_EQ(ended[i].timings.total_s, 5.0);
+  }
+  EXPECT_EQ(ended[2].request_id, running);
+  EXPECT_EQ(ended[2].timings.total_s, 10.0);
+  EXPECT_EQ(ended[2].timings.queued_s, 0.0);
+  EXPECT_GT(ended[2].num_output_tokens, 10);
   EXPECT_EQ(engine->Stats().kv_blocks_used, 0);
+}
+
+TEST_F(EngineTest, APreemptedRequestWasQueuedUntilItFirstRan) {
+  EngineConfig config = Config();
+  double now = 100.0;
+  config.clock = [&now] { return now; };
+  config.kv_cache_memory_bytes = 8 * 16 * model_->KvBytesPerToken();  // 8 blocks: one of the two
+  const auto engine = Make(config);
+  engine->Add(Sampled(Prompt(40), 60)).value();
+  engine->Add(Sampled(Prompt(40, 1), 60)).value();
+  int num_ended = 0;
+  while (engine->HasWork()) {
+    for (const Output& output : engine->Step()) {
+      EXPECT_EQ(output.timings.queued_s, 0.0);
+      num_ended += output.finished() ? 1 : 0;
+    }
+    now += 1.0;
+  }
+  EXPECT_EQ(num_ended, 2);
+  EXPECT_GT(engine->Stats().num_preempted, 0);
 }
 
 TEST_F(EngineTest, AnAbortEndsEverySampleOnceAndUnknownIdsAreIgnored) {

@@ -110,21 +110,27 @@ Result<ChatTemplate> LoadChatTemplate(const Checkpoint& checkpoint, const Tokeni
   return ChatTemplate::Parse(source);
 }
 
-Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device, Mode mode) {
+Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device, Mode mode,
+                                                   AttentionKernels attention) {
   if (device != "cpu" && device != "cuda" && device != "auto") {
     return InvalidArgument("device: expected cpu, cuda or auto, found \"{}\"", device);
   }
   if (device != "cpu") {
-    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend(mode);
+    Result<std::unique_ptr<Backend>> gpu = MakeSm90Backend(mode, attention);
     if (gpu.ok()) return std::shared_ptr<const Backend>(std::move(gpu).value());
     if (device == "cuda" || gpu.error().code != ErrorCode::kUnsupported) return gpu.error();
   }
   return std::shared_ptr<const Backend>(MakeCpuBackend(mode));
 }
 
-Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode mode) {
-  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device, mode));
-  if (!backend->UsesHostMemory()) {
+Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode mode,
+                                                   AttentionKernels attention) {
+  VX_ASSIGN_OR_RETURN(auto backend, OpenBackend(device, mode, attention));
+  if (backend->UsesHostMemory()) return backend;
+  if (mode == Mode::kVariant && attention == AttentionKernels::kCute) {
+    VX_ASSIGN_OR_RETURN(const auto canonical, OpenBackend(device, Mode::kInvariant, attention));
+    VX_RETURN_IF_ERROR(CheckDevice(*canonical));
+  } else {
     VX_RETURN_IF_ERROR(CheckDevice(*backend));
   }
   return backend;

@@ -19,15 +19,19 @@ namespace vexact {
 // "cpu"; "cuda": the first GPU, which must be one whose arithmetic is proven and must pass the
 // self-check here and now (in mode variant too: what stays unprepared runs on the canonical
 // kernels, and a broken card is broken in every mode); "auto": the GPU, or the CPU if there is no
-// driver, no GPU or one of another generation. A GPU that fails in any other way, its self-check
-// included, is an error for "auto" too: falling back would hide a broken card behind a slow answer,
-// and "cpu" is one word away. Errors name what was found.
-Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device,
-                                                   Mode mode = Mode::kInvariant);
+// driver, no GPU or one of another generation. `attention`: the kernels that a GPU's backend is
+// made with; where mode variant runs a free form of them, the self-check is that of their canonical
+// form, the same code but for it. A GPU that fails in any other way, its self-check included, is an
+// error for "auto" too: falling back would hide a broken card behind a slow answer, and "cpu" is
+// one word away. Errors name what was found.
+Result<std::shared_ptr<const Backend>> MakeBackend(
+    std::string_view device, Mode mode = Mode::kInvariant,
+    AttentionKernels attention = AttentionKernels::kFa);
 
 // The same without the self-check: for who looks into a device that may fail it.
-Result<std::shared_ptr<const Backend>> OpenBackend(std::string_view device,
-                                                   Mode mode = Mode::kInvariant);
+Result<std::shared_ptr<const Backend>> OpenBackend(
+    std::string_view device, Mode mode = Mode::kInvariant,
+    AttentionKernels attention = AttentionKernels::kFa);
 
 // The short self-check of a device against the CPU. The error (kInternal) names the first operator
 // and shape with a differing bit.

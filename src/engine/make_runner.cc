@@ -4,15 +4,19 @@
 #include <thread>
 #include <utility>
 
+#include "engine/attention_choice.h"
+
 namespace vexact {
 namespace {
 
 EngineLimits LimitsOf(const Model& model) {
   return {.model_max_len = model.max_positions(),
           .kv_bytes_per_token = model.KvBytesPerToken(),
+          .sliding_window = model.config().sliding_window,
           .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
           .is_gpu = !model.backend().UsesHostMemory(),
           .mode = model.backend().mode(),
+          .attention_kernels = model.backend().attention_kernels(),
           .memory = model.backend().Memory()};
 }
 
@@ -25,7 +29,8 @@ Result<std::unique_ptr<ModelRunner>> MakeWithoutKv(const EngineConfig& config,
                                            .max_num_seqs = config.max_num_seqs,
                                            .max_model_len = config.max_model_len,
                                            .block_size = config.block_size,
-                                           .num_threads = config.num_threads},
+                                           .num_threads = config.num_threads,
+                                           .mask = MaskKindOf(config.mask)},
                                           model));
   const bool measures = !model->backend().UsesHostMemory() && config.kv_cache_memory_bytes == 0;
   if (measures) VX_RETURN_IF_ERROR(runner->RunLargestStep());

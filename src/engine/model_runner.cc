@@ -47,7 +47,8 @@ Status ModelRunner::Allocate() {
       StepInputs::Create(
           backend_, {.max_tokens = tokens,
                      .max_sequences = options_.max_num_seqs,
-                     .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1}));
+                     .max_blocks_per_sequence = options_.max_model_len / options_.block_size + 1,
+                     .mask = {.kind = options_.mask, .window = config.sliding_window}}));
   VX_ASSIGN_OR_RETURN(sampler_, Sampler::Create(backend_, {.max_num_seqs = options_.max_num_seqs,
                                                            .max_model_len = options_.max_model_len,
                                                            .vocab_size = config.vocab_size,
@@ -125,12 +126,16 @@ Status ModelRunner::RecordForwards() {
   // by then.
   const CallCounts calls_of_steps = *stream_.counts;
   const std::vector<int64_t> sizes = PaddedSizes();
-  inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
-  RunForward(sizes.back());
-  VX_RETURN_IF_ERROR(backend_.Synchronize(stream_.stream));
-  for (const int64_t size : sizes) {
-    VX_ASSIGN_OR_RETURN(recordings_[size],
-                        backend_.Capture(stream_.stream, [&] { RunForward(size); }));
+  for (const bool decode_only : {false, true}) {
+    inputs_.Upload(BatchInputs(), sizes.back(), backend_, stream_.stream);
+    RunForward({sizes.back(), decode_only});
+    VX_RETURN_IF_ERROR(backend_.Synchronize(stream_.stream));
+    for (const int64_t size : sizes) {
+      if (decode_only && size > PaddedRows(options_.max_num_seqs)) break;
+      const ForwardShape shape = {size, decode_only};
+      VX_ASSIGN_OR_RETURN(recordings_[shape],
+                          backend_.Capture(stream_.stream, [&] { RunForward(shape); }));
+    }
   }
   *stream_.counts = calls_of_steps;
   return {};
@@ -214,23 +219,28 @@ Status ModelRunner::Queue(Job* job) {
   return status;
 }
 
+ModelRunner::ForwardShape ModelRunner::ShapeOf(const BatchInputs& inputs) const {
+  return {PaddedRows(inputs.num_tokens()), inputs.num_tokens() == inputs.num_sequences()};
+}
+
 void ModelRunner::QueueForward(const Job& job) {
-  const int64_t padded_tokens = PaddedRows(job.inputs.num_tokens());
-  inputs_.Upload(job.inputs, padded_tokens, backend_, stream_.stream);
+  const ForwardShape shape = ShapeOf(job.inputs);
+  inputs_.Upload(job.inputs, shape.padded_tokens, backend_, stream_.stream);
   backend_.Mark(marks_[job.marks].begin, stream_.stream);
-  const auto recording = recordings_.find(padded_tokens);
+  const auto recording = recordings_.find(shape);
   if (recording == recordings_.end()) {
-    RunForward(padded_tokens);
+    RunForward(shape);
   } else {
     backend_.Replay(recording->second, stream_.stream);
   }
 }
 
-void ModelRunner::RunForward(int64_t padded_tokens) {
-  ForwardInputs forward = inputs_.Forward(padded_tokens);
+void ModelRunner::RunForward(const ForwardShape& shape) {
+  ForwardInputs forward = inputs_.Forward(shape.padded_tokens);
+  forward.sequences.max_rows = shape.decode_only ? 1 : shape.padded_tokens;
   forward.newest_tokens = sampler_->newest_tokens();
   const KvPoolView pool{kv_.as<bf16>(), num_blocks_, options_.block_size};
-  const Rows<bf16> hidden(hidden_.as<bf16>(), padded_tokens, model_->config().hidden_size);
+  const Rows<bf16> hidden(hidden_.as<bf16>(), shape.padded_tokens, model_->config().hidden_size);
   model_->Forward(forward, pool, workspace_, hidden, stream_.stream);
 }
 

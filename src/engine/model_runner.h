@@ -37,6 +37,7 @@ struct ModelRunnerOptions {
   int32_t max_model_len = 0;
   int32_t block_size = 0;
   int32_t num_threads = 0;
+  MaskKind mask = MaskKind::kCausal;  // a window is the model's
 };
 
 // A step that was launched. Collect once.
@@ -104,7 +105,15 @@ class ModelRunner {
   // The size that a step, or rows of logits, is padded to; and all there are.
   int64_t PaddedRows(int64_t rows) const;
   std::vector<int64_t> PaddedSizes() const;
-  // Records the forward pass of every size, once the addresses it reads are known.
+  // A forward pass: how many tokens it is padded to, and whether it may hold long chunks. One that
+  // only continues sequences, a token each, has a faster attention kernel.
+  struct ForwardShape {
+    int64_t padded_tokens;
+    bool decode_only;
+    auto operator<=>(const ForwardShape&) const = default;
+  };
+  ForwardShape ShapeOf(const BatchInputs& inputs) const;
+  // Records the forward pass of every shape, once the addresses it reads are known.
   Status RecordForwards();
 
   void ThreadMain();
@@ -115,7 +124,7 @@ class ModelRunner {
   // Of the oldest step in flight, once the stream has come to its end.
   void Finish(Job* job, const std::string& stream_error);
   StepResult ResultOf(const Job& job);
-  void RunForward(int64_t padded_tokens);
+  void RunForward(const ForwardShape& shape);
   // For each sequence its first token row with a K or V that is not finite, or kNoRow.
   std::vector<int32_t> FirstFaultyRows(const Job& job) const;
 
@@ -135,7 +144,7 @@ class ModelRunner {
   Buffer gathered_;                                   // [kMaxLogitRows, hidden] bf16
   Buffer logits_;                                     // [kMaxLogitRows, vocabulary] fp32
   std::array<Buffer, kMaxInFlight> host_row_faults_;  // [max_num_batched_tokens] uint8
-  std::map<int64_t, CapturedWork> recordings_;        // forward passes, by padded tokens
+  std::map<ForwardShape, CapturedWork> recordings_;   // forward passes
   Clock::time_point last_finish_;                     // none: no step has been finished
   // Of the steps in flight and the one before them.
   std::array<StepMarks, kMaxInFlight + 1> marks_;

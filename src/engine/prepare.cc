@@ -1,9 +1,11 @@
 #include "engine/prepare.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "base/philox.h"
+#include "engine/attention_choice.h"
 #include "scheduler/scheduler.h"
 
 namespace vexact {
@@ -96,6 +98,65 @@ Status CheckLength(const PreparedRequest& prepared, const PrepareContext& contex
   return {};
 }
 
+Error FieldOfOtherMask(std::string_view field, std::string_view mask, const EngineConfig& config) {
+  return InvalidArgument("{}: expected in an engine with mask {} only, found mask {}", field, mask,
+                         config.mask);
+}
+
+// 0 where the mask shows no more than the causal one.
+Result<int32_t> PrefixLen(const Request& request, int64_t prompt, const EngineConfig& config) {
+  const int32_t prefix_len = request.prefix_len.value_or(0);
+  if (prefix_len < 0 || prefix_len > prompt) {
+    return InvalidArgument("prefix_len: expected 0 to the prompt's tokens ({}), found {}", prompt,
+                           prefix_len);
+  }
+  if (prefix_len > config.max_num_batched_tokens) {
+    return InvalidArgument(
+        "prefix_len: expected at most max_num_batched_tokens ({}), for a prefix is computed in one "
+        "step, found {}",
+        config.max_num_batched_tokens, prefix_len);
+  }
+  return prefix_len > 1 ? prefix_len : 0;
+}
+
+Result<std::vector<int32_t>> DocumentStarts(const Request& request, int64_t prompt) {
+  std::vector<int32_t> starts;
+  if (!request.document_ids) return starts;
+  const std::vector<int32_t>& ids = *request.document_ids;
+  if (static_cast<int64_t>(ids.size()) != prompt) {
+    return InvalidArgument(
+        "document_ids: expected one for each of the prompt's tokens ({}), found {}", prompt,
+        ids.size());
+  }
+  std::unordered_set<int32_t> ended;
+  for (size_t i = 1; i < ids.size(); ++i) {
+    if (ids[i] == ids[i - 1]) continue;
+    ended.insert(ids[i - 1]);
+    if (ended.contains(ids[i])) {
+      return InvalidArgument(
+          "document_ids: expected the tokens of a document side by side, found {} again at token "
+          "{}",
+          ids[i], i);
+    }
+    starts.push_back(static_cast<int32_t>(i));
+  }
+  return starts;
+}
+
+// `prompt`: its tokens.
+Result<SequenceMask> MaskOf(const Request& request, int64_t prompt, const EngineConfig& config) {
+  SequenceMask mask{.kind = MaskKindOf(config.mask)};
+  if (request.prefix_len && mask.kind != MaskKind::kPrefixLm) {
+    return FieldOfOtherMask("prefix_len", "prefix-lm", config);
+  }
+  if (request.document_ids && mask.kind != MaskKind::kDocument) {
+    return FieldOfOtherMask("document_ids", "document", config);
+  }
+  VX_ASSIGN_OR_RETURN(mask.prefix_len, PrefixLen(request, prompt, config));
+  VX_ASSIGN_OR_RETURN(mask.document_starts, DocumentStarts(request, prompt));
+  return mask;
+}
+
 }  // namespace
 
 int32_t MaxOutputTokens(const PreparedRequest& request, int32_t max_model_len) {
@@ -133,6 +194,7 @@ Result<PreparedRequest> PrepareRequest(Request request, RequestId id,
   if (request.completion_token_ids && !params.logprobs) params.logprobs = 0;
 
   PreparedRequest prepared;
+  VX_ASSIGN_OR_RETURN(prepared.mask, MaskOf(request, static_cast<int64_t>(prompt.size()), config));
   prepared.id = id;
   prepared.prompt_token_ids = std::make_shared<const std::vector<int32_t>>(std::move(prompt));
   prepared.completion_token_ids = std::move(request.completion_token_ids);

@@ -24,6 +24,7 @@ StepInputs::Layout StepInputs::LayoutOf(int64_t padded_tokens) const {
   layout.query_start = place(layout.num_sequences + 1, sizeof(int32_t));
   layout.context_len = place(layout.num_sequences, sizeof(int32_t));
   layout.block_table_start = place(layout.num_sequences, sizeof(int32_t));
+  layout.mask_reach = place(HasReach(limits_.mask.kind) ? padded_tokens : 0, sizeof(int32_t));
   layout.logit_token_rows = place(padded_tokens, sizeof(int32_t));
   layout.row_faults = place(padded_tokens, sizeof(uint8_t));
   layout.block_tables = end;
@@ -66,6 +67,7 @@ void StepInputs::Upload(const BatchInputs& inputs, int64_t padded_tokens, const 
   write(layout.query_start, inputs.query_start, layout.num_sequences + 1, num_tokens);
   write(layout.context_len, inputs.context_len, layout.num_sequences, 0);
   write(layout.block_table_start, inputs.block_table_start, layout.num_sequences, 0);
+  if (HasReach(limits_.mask.kind)) write(layout.mask_reach, inputs.mask_reach, padded_tokens, 0);
   std::vector<int32_t> token_rows;
   for (const LogitRow& row : inputs.logit_rows) token_rows.push_back(row.token_row);
   write(layout.logit_token_rows, token_rows, padded_tokens, 0);
@@ -92,7 +94,9 @@ ForwardInputs StepInputs::Forward(int64_t padded_tokens) const {
                        .query_start = at(layout.query_start),
                        .context_len = at(layout.context_len),
                        .block_table_start = at(layout.block_table_start),
-                       .block_tables = at(layout.block_tables)};
+                       .block_tables = at(layout.block_tables),
+                       .mask = limits_.mask};
+  if (HasReach(limits_.mask.kind)) forward.sequences.mask.reach = at(layout.mask_reach);
   forward.row_faults = reinterpret_cast<uint8_t*>(device_.data() + layout.row_faults);
   return forward;
 }

@@ -16,6 +16,7 @@ struct StepInputsLimits {
   int64_t max_tokens = 0;
   int64_t max_sequences = 0;
   int64_t max_blocks_per_sequence = 0;
+  AttentionMask mask = {};  // of every step; its reach is the steps' own
 };
 
 // Thread contract: one thread. Two steps may be on their way at a time: Upload's copy of the step
@@ -39,7 +40,7 @@ class StepInputs {
   struct Layout {
     int64_t num_sequences;
     size_t token_ids, pending_slots, positions, kv_slots, query_start, context_len;
-    size_t block_table_start, logit_token_rows, row_faults, block_tables;
+    size_t block_table_start, mask_reach, logit_token_rows, row_faults, block_tables;
   };
   Layout LayoutOf(int64_t padded_tokens) const;
 

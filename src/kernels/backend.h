@@ -40,6 +40,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
   virtual Mode mode() const = 0;
+  virtual AttentionKernels attention_kernels() const = 0;
   // Whether what the other backend packed and allocated may be used here: one device and one layout
   // of weights, of whatever mode.
   bool SharesWeightsWith(const Backend& other) const { return name() == other.name(); }
@@ -119,15 +120,16 @@ class Backend {
 // The plain functions of numerics.md: slow, the measure of every other backend.
 std::unique_ptr<Backend> MakeReferenceBackend();
 // SIMD (AVX-512, AVX2 with FMA, or scalar: chosen at run time, the bits are the same).
-// In mode variant linears and attention are free (LinearVariantCpu, AttentionVariantCpu).
+// In mode variant linears and causal attention are free (LinearVariantCpu, AttentionVariantCpu).
 std::unique_ptr<Backend> MakeCpuBackend(Mode mode = Mode::kInvariant);
 // The same on one of SupportedCpuTargets(): for tests and benchmarks.
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode = Mode::kInvariant);
 // The first visible GPU, a Hopper (H100, H200). In mode variant linears run on the fastest of all
-// algorithms there are, and attention on the same kernels as in mode invariant. Errors:
+// algorithms there are, and attention on the free form of its kernels where they have one. Errors:
 // kUnsupported if this program was built without CUDA, there is no driver or no such device, or the
 // card is of another generation; each names what was found.
-Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode = Mode::kInvariant);
+Result<std::unique_ptr<Backend>> MakeSm90Backend(
+    Mode mode = Mode::kInvariant, AttentionKernels attention = AttentionKernels::kFa);
 
 }  // namespace vexact
 

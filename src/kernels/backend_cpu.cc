@@ -37,11 +37,13 @@ class CpuBackend : public HostBackend {
     EmbeddingCpu(args, stream);
   }
   void Attention(const AttentionArgs& args, Stream& stream) const override {
+    // Masks but the causal one have the canonical kernels in both modes.
+    const bool is_free = mode_ == Mode::kVariant && args.sequences.mask.kind == MaskKind::kCausal;
     if (stream.counts != nullptr) {
       ++stream.counts->attention;
-      stream.counts->free_attention += mode_ == Mode::kVariant ? 1 : 0;
+      stream.counts->free_attention += is_free ? 1 : 0;
     }
-    (mode_ == Mode::kInvariant ? AttentionCpu : AttentionVariantCpu)(target_, args, stream);
+    (is_free ? AttentionVariantCpu : AttentionCpu)(target_, args, stream);
   }
   void MoeRoute(const MoeRouteArgs& args, Stream& stream) const override {
     MoeRouteCpu(target_, args, stream);

@@ -39,15 +39,17 @@ std::string ChoiceText(const LinearChoice& choice) {
 
 class Sm90Backend final : public Backend {
  public:
-  Sm90Backend(Mode mode, CudaDevice device, std::unique_ptr<LinearSm90> linear,
-              std::unique_ptr<PinnedUploader> uploader)
+  Sm90Backend(Mode mode, AttentionKernels attention, CudaDevice device,
+              std::unique_ptr<LinearSm90> linear, std::unique_ptr<PinnedUploader> uploader)
       : mode_(mode),
+        attention_(attention),
         device_(std::move(device)),
         linear_(std::move(linear)),
         uploader_(std::move(uploader)) {}
 
   std::string_view name() const override { return "sm90"; }
   Mode mode() const override { return mode_; }
+  AttentionKernels attention_kernels() const override { return attention_; }
   std::string Description() const override {
     return fmt::format(
         "{}, compute capability {}.{}, {} multiprocessors, {:.1f} GiB of memory, driver for CUDA "
@@ -140,7 +142,8 @@ class Sm90Backend final : public Backend {
     if (d != 16 && d != 32 && d != 64 && d != 128) {
       return Unsupported("device cuda: head_dim: expected 16, 32, 64 or 128, found {}", d);
     }
-    AttentionPlan plan{limits, Buffer()};
+    AttentionPlan plan{limits, Buffer(),
+                       attention_ == AttentionKernels::kCute ? kAttentionCuteRunsPerSm : 1};
     VX_ASSIGN_OR_RETURN(plan.storage, AllocateCuda(AttentionPlanBytesSm90(limits)));
     return plan;
   }
@@ -159,10 +162,17 @@ class Sm90Backend final : public Backend {
   }
   void SiluMul(const SiluMulArgs& args, Stream& s) const override { SiluMulSm90(args, s); }
   void Embedding(const EmbeddingArgs& args, Stream& s) const override { EmbeddingSm90(args, s); }
-  // In both modes: no free schedule of attention is faster yet.
   void Attention(const AttentionArgs& args, Stream& s) const override {
-    if (s.counts != nullptr) ++s.counts->attention;
-    AttentionSm90(args, s);
+    const bool cute = attention_ == AttentionKernels::kCute;
+    if (s.counts != nullptr) {
+      ++s.counts->attention;
+      s.counts->free_attention += cute && mode_ == Mode::kVariant ? 1 : 0;
+    }
+    if (cute) {
+      AttentionCute(mode_, args, s);
+    } else {
+      AttentionSm90(args, s);
+    }
   }
   void MoeRoute(const MoeRouteArgs& args, Stream& s) const override { MoeRouteSm90(args, s); }
   void MoeCombine(const MoeCombineArgs& args, Stream& s) const override { MoeCombineSm90(args, s); }
@@ -172,6 +182,7 @@ class Sm90Backend final : public Backend {
 
  private:
   const Mode mode_;
+  const AttentionKernels attention_;
   CudaDevice device_;
   std::unique_ptr<LinearSm90> linear_;
   mutable std::mutex uploader_mutex_;
@@ -180,7 +191,7 @@ class Sm90Backend final : public Backend {
 
 }  // namespace
 
-Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode) {
+Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode, AttentionKernels attention) {
   VX_ASSIGN_OR_RETURN(const CudaDevice device, FirstCudaDevice());
   if (device.compute_major != 9 || device.compute_minor != 0) {
     return Unsupported(
@@ -191,8 +202,8 @@ Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode mode) {
   VX_RETURN_IF_ERROR(KeepFreedCudaMemory());
   VX_ASSIGN_OR_RETURN(auto linear, LinearSm90::Create(0, mode));
   VX_ASSIGN_OR_RETURN(auto uploader, PinnedUploader::Create());
-  return std::unique_ptr<Backend>(
-      std::make_unique<Sm90Backend>(mode, device, std::move(linear), std::move(uploader)));
+  return std::unique_ptr<Backend>(std::make_unique<Sm90Backend>(
+      mode, attention, device, std::move(linear), std::move(uploader)));
 }
 
 }  // namespace vexact

@@ -3,7 +3,7 @@
 
 namespace vexact {
 
-Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode /*mode*/) {
+Result<std::unique_ptr<Backend>> MakeSm90Backend(Mode /*mode*/, AttentionKernels /*attention*/) {
   return Unsupported("device cuda: expected a program built with nvcc, found one built without");
 }
 

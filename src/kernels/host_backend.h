@@ -9,6 +9,7 @@ namespace vexact {
 
 class HostBackend : public Backend {
  public:
+  AttentionKernels attention_kernels() const override { return AttentionKernels::kFa; }
   std::string Description() const override;
   std::vector<std::string> LinearChoices() const override { return {}; }
   Result<Buffer> Allocate(size_t bytes) const override;

@@ -3,7 +3,9 @@
 #define VEXACT_KERNELS_PAGED_KV_H_
 
 #include <cstdint>
+#include <limits>
 
+#include "kernels/attention/attention_mask.h"
 #include "numerics/bf16.h"
 #include "numerics/host_device.h"
 
@@ -27,15 +29,18 @@ struct PagedKv {
   }
 };
 
-// Which rows of a step belong to which sequence, and where its keys and values lie. Arrays in the
-// backend's memory. Sequence s owns rows [query_start[s], query_start[s + 1]), perhaps none; its
-// last row sits at position context_len[s] - 1.
+// Which rows of a step belong to which sequence, where its keys and values lie, and which of them a
+// row sees. Arrays in the backend's memory. Sequence s owns rows [query_start[s], query_start[s +
+// 1]), perhaps none; its last row sits at position context_len[s] - 1.
 struct PagedSequences {
   int64_t count = 0;
   const int32_t* query_start = nullptr;        // [count + 1]
   const int32_t* context_len = nullptr;        // [count], this step's tokens included
   const int32_t* block_table_start = nullptr;  // [count]: of a sequence's entries in block_tables
   const int32_t* block_tables = nullptr;  // position p: [block_table_start[s] + p / block_size]
+  // No sequence has more rows. A promise, which lets a kernel leave out what long chunks need.
+  int64_t max_rows = std::numeric_limits<int32_t>::max();
+  AttentionMask mask = {};
 };
 
 }  // namespace vexact

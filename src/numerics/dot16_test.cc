@@ -132,6 +132,23 @@ TEST(Dot16, RoundsTheSumTowardZeroIntoSubnormalsAndInfinity) {
   EXPECT_EQ(WordFromFloat(Dot16(-largest, a.x, b.x)), kMinusInfinityWord);
 }
 
+// E is at least -133: terms are multiples of 2^-158. None of the corners tells that floor from
+// those beside it (only one above -131 makes a record differ).
+TEST(Dot16, BelowTheFloorOfTheExponentTermsAreTruncatedToMultiplesOfTwoToTheMinus158) {
+  Group a;
+  Group b;
+  a.x[0] = Bf16(0xffp-78f);
+  b.x[0] = Bf16(0x1p-79f);
+  for (const int i : {1, 2}) a.x[i] = b.x[i] = Bf16(0x1p-79f);
+  // 2^-149 - 2^-157, and twice 2^-158: kept.
+  EXPECT_EQ(WordFromFloat(Dot16(0.0f, a.x, b.x)), 1u);
+  a.x[0] = Bf16(0x49p-79f);
+  b.x[0] = Bf16(0x7p-79f);
+  for (const int i : {1, 2}) a.x[i] = Bf16(0x1p-80f);
+  // 2^-149 - 2^-158, and twice 2^-159: dropped.
+  EXPECT_EQ(WordFromFloat(Dot16(0.0f, a.x, b.x)), 0u);
+}
+
 TEST(Dot16, PropagatesInfinitiesAndNan) {
   const float infinity = std::numeric_limits<float>::infinity();
   Group a;

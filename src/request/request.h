@@ -24,6 +24,11 @@ struct Request {
   // by token is so checked in one prefill.
   std::optional<int32_t> redraw_sample_index;
   SamplingParams sampling;
+  // Of an engine with mask prefix-lm: how many of the prompt's tokens all see each other. None: 0.
+  std::optional<int32_t> prefix_len;
+  // Of an engine with mask document: each prompt token's document, whose tokens lie side by side;
+  // later tokens belong to the last one. None: the prompt is one document.
+  std::optional<std::vector<int32_t>> document_ids;
   std::string cache_salt;  // requests of different salts share no cached block
   double timeout_s = 0.0;  // 0: the engine's request_timeout_s
   // What the seed of a request without one is drawn from, beside the engine's seed; none: its

@@ -275,6 +275,21 @@ TEST_P(SamplerTest, AScoredAnswerHasTheLogprobsItWasDrawnWith) {
   }
 }
 
+// top_p counts in units of 2^-32, and half a unit counts as one: with two equal tokens that is the
+// difference between one of them and both.
+TEST_P(SamplerTest, HalfAUnitOfTopPIsRoundedUp) {
+  SamplingParams params;
+  params.logprobs = 2;
+  params.logprobs_mode = LogprobsMode::kProcessed;
+  for (const auto& [top_p, num_kept] :
+       std::vector<std::pair<double, size_t>>{{0.5, 1}, {0.5 + 0x1p-34, 1}, {0.5 + 0x1p-33, 2}}) {
+    params.top_p = top_p;
+    Engine engine(backend(), 2);
+    engine.sampler.Start(Started(0, params));
+    EXPECT_EQ(engine.Run({1.0f, 1.0f}, {DrawRow(0, 0)})[0].drawn.top.size(), num_kept) << top_p;
+  }
+}
+
 TEST_P(SamplerTest, PenaltiesReadTheHistoryUpToTheRow) {
   SamplingParams params;
   params.frequency_penalty = 1.0;

@@ -19,6 +19,8 @@ void Scheduler::Add(SequenceSpec spec) {
   const SequenceId id = spec.id;
   auto sequence = std::make_unique<Sequence>(std::move(spec));
   VX_CHECK(sequence->num_to_compute() >= 1);
+  VX_CHECK(sequence->spec.mask.prefix_len <=
+           std::min(sequence->prompt_len(), options_.max_num_batched_tokens));
   VX_CHECK(BlocksNeeded(sequence->prompt_len(), sequence->spec.max_output_tokens,
                         blocks_.block_size()) <= blocks_.num_blocks());
   waiting_.emplace(id, sequence.get());
@@ -128,23 +130,31 @@ bool Scheduler::TryAdmit(Sequence* sequence, int32_t budget) {
   }
   std::vector<int32_t> known(usable);
   for (int32_t position = 0; position < usable; ++position) {
-    known[position] = sequence->TokenAt(position);
+    known[position] = sequence->CacheKeyAt(position);
   }
   PrefixMatch match = blocks_.Match(*sequence->spec.prefix_root, known);
+  const PrefixNode found_end = match.last;
+  const int32_t found = static_cast<int32_t>(match.blocks.size()) * blocks_.block_size();
+  if (found < sequence->spec.mask.prefix_len) {  // a part of a prefix is of no use
+    blocks_.Release(match.blocks);
+    match = {};
+  }
   const int32_t num_matched = static_cast<int32_t>(match.blocks.size());
   const int32_t cached = num_matched * blocks_.block_size();
   const int32_t needed = (total + blocks_.block_size() - 1) / blocks_.block_size() - num_matched;
   const bool lacks_blocks = needed > blocks_.num_available();
-  if (lacks_blocks || (!options_.enable_chunked_prefill && total - cached > budget)) {
+  const int32_t least =  // tokens of the first step
+      options_.enable_chunked_prefill ? sequence->spec.mask.prefix_len - cached : total - cached;
+  if (lacks_blocks || least > budget) {
     blocks_.Release(match.blocks);
     refusal_ = {.id = sequence->spec.id,
                 .num_given_back = blocks_.num_given_back(),
-                .match_end = match.last,
+                .match_end = found_end,
                 .next_tokens = {},
-                .missing_budget = lacks_blocks ? INT32_MAX : total - cached};
-    if (cached + blocks_.block_size() <= usable) {
-      refusal_.next_tokens.assign(known.begin() + cached,
-                                  known.begin() + cached + blocks_.block_size());
+                .missing_budget = lacks_blocks ? INT32_MAX : least};
+    if (found + blocks_.block_size() <= usable) {
+      refusal_.next_tokens.assign(known.begin() + found,
+                                  known.begin() + found + blocks_.block_size());
     }
     return false;
   }
@@ -207,6 +217,8 @@ void Scheduler::PlanTokens(Sequence* sequence, int32_t count, StepPlan* plan) {
   const SequenceSpec& spec = sequence->spec;
   const int32_t begin = sequence->num_planned;
   const int32_t end = begin + count;
+  VX_CHECK(begin >= spec.mask.prefix_len || (begin == 0 && end >= spec.mask.prefix_len),
+           "a prefix is planned whole");
   PlannedSequence part;
   part.id = spec.id;
   part.slot = sequence->slot;
@@ -214,6 +226,12 @@ void Scheduler::PlanTokens(Sequence* sequence, int32_t count, StepPlan* plan) {
   part.tokens.reserve(count);
   for (int32_t position = begin; position < end; ++position) {
     part.tokens.push_back(sequence->TokenAt(position));
+  }
+  if (HasReach(spec.mask.kind)) {
+    part.mask_reach.reserve(count);
+    for (int32_t position = begin; position < end; ++position) {
+      part.mask_reach.push_back(spec.mask.ReachAt(position));
+    }
   }
   const int32_t num_blocks = (end + blocks_.block_size() - 1) / blocks_.block_size();
   part.block_table.assign(sequence->blocks.begin(), sequence->blocks.begin() + num_blocks);
@@ -269,7 +287,7 @@ void Scheduler::EnterFullBlocks(Sequence* sequence) {
   while ((sequence->num_entered_blocks + 1) * size <= sequence->num_committed) {
     const int32_t begin = sequence->num_entered_blocks * size;
     std::vector<int32_t> tokens(size);
-    for (int32_t i = 0; i < size; ++i) tokens[i] = sequence->TokenAt(begin + i);
+    for (int32_t i = 0; i < size; ++i) tokens[i] = sequence->CacheKeyAt(begin + i);
     sequence->last_entered =
         blocks_.Cache(sequence->blocks[sequence->num_entered_blocks], sequence->spec.prefix_root,
                       sequence->last_entered, tokens);

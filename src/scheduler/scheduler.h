@@ -4,6 +4,7 @@
 // sequence, then chunks of prompts, then new sequences, up to a budget of tokens (continuous
 // batching: Orca, Yu et al., 2022; chunked prefill: Sarathi, Agrawal et al., 2023). When a decoding
 // sequence finds no free block, the youngest running one is preempted and later recomputed (vLLM).
+// A mask's prefix is never cut: it is computed in one step, or found whole in the prefix cache.
 //
 // Nothing here touches an answer: any plan gives the same bits (docs/numerics.md).
 //
@@ -42,7 +43,7 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
 
   // Requires: a new id; at least one position to compute; BlocksNeeded(...) <= the pool's blocks;
-  // without chunked prefill, no more positions than the budget.
+  // without chunked prefill, no more positions than the budget; no longer prefix than that.
   void Add(SequenceSpec spec);
 
   // Blocks that a sequence holds at its longest. Its last token is never computed.

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "batch/sequence_mask.h"
 #include "batch/step_plan.h"
 #include "kvcache/block_pool.h"
 
@@ -27,8 +28,9 @@ struct SequenceSpec {
   // Log-probabilities are wanted of the tokens at positions [targets_begin, targets_end).
   int32_t targets_begin = 0;
   int32_t targets_end = 0;
-  bool redraws = false;  // a score request: also choose a token at each completion position
-  std::shared_ptr<const PrefixRoot> prefix_root;
+  bool redraws = false;    // a score request: also choose a token at each completion position
+  SequenceMask mask = {};  // prefix_len is at most the prompt and a step's budget of tokens
+  std::shared_ptr<const PrefixRoot> prefix_root;  // names the mask, and the tokens of its prefix
 
   bool is_score() const { return !completion_ids.empty(); }
 };
@@ -75,6 +77,11 @@ struct Sequence {
     const int32_t output = position - prompt_len();
     if (output < 0) return (*spec.prompt_ids)[position];
     return output < static_cast<int32_t>(output_ids.size()) ? output_ids[output] : kPendingToken;
+  }
+  // What the prefix cache compares of a position: its token, and whether a document begins there.
+  int32_t CacheKeyAt(int32_t position) const {
+    const int32_t token = TokenAt(position);
+    return spec.mask.BeginsDocument(position) ? ~token : token;
   }
 };
 

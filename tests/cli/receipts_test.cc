@@ -110,6 +110,22 @@ TEST_F(Receipts, OfAnyScheduleAreEqualUnderAnyOther) {
   }
 }
 
+TEST_F(Receipts, NameTheMaskAndWhatARequestSaysOfIt) {
+  const json request = {
+      {"prompt_token_ids", {5, 6, 7, 8, 9}}, {"prefix_len", 4}, {"max_tokens", 8}};
+  const auto receipts = Generate(request.dump() + "\n", {"--mask", "prefix-lm"});
+  ASSERT_EQ(receipts.size(), 1u);
+  EXPECT_EQ(receipts[0]["mask"], "prefix-lm");
+  EXPECT_EQ(receipts[0]["request"]["prefix_len"], 4);
+  const ProgramResult same =
+      Verify(receipts, {"--mask", "prefix-lm", "--max-num-batched-tokens", "4"});
+  EXPECT_EQ(same.exit_status, 0) << same.err << same.out;
+  const ProgramResult causal = Verify(receipts);
+  EXPECT_EQ(causal.exit_status, 1);
+  EXPECT_THAT(causal.err,
+              testing::HasSubstr("\"mask\": expected this model's, causal, found prefix-lm"));
+}
+
 TEST_F(Receipts, ARequestOfAReceiptIsALineOfGenerate) {
   const auto receipts = Generate(Requests());
   std::string lines;

@@ -79,6 +79,7 @@ TEST(Usage, HelpOfGenerateHasEveryFlag) {
                            "--pipeline-depth",
                            "--mode",
                            "--attn-impl",
+                           "--mask",
                            "--device",
                            "--batch-probe",
                            "--load-format",
@@ -127,7 +128,9 @@ TEST(Usage, ContradictionsWithTheModeAreStatusTwoBeforeAnythingIsLoaded) {
       {{"--mode", "variant", "--attn-impl", "fa-invariant"},
        "attn_impl fa-invariant contradicts mode variant"},
       {{"--attn-impl", "fa-invariant-cute", "--device", "cpu"}, "contradicts device cpu"},
-      {{"--attn-impl", "flex"}, "flex is not built yet"},
+      {{"--attn-impl", "fa-invariant", "--mask", "document"},
+       "fa-invariant contradicts mask document: it is causal alone; use flex"},
+      {{"--mask", "round"}, "mask: expected one of causal, sliding-window, prefix-lm, document"},
       {{"--attn-impl", "flash"}, "expected one of fa-invariant, fa-variant"},
       {{"--mode", "variant", "--receipts", "/dev/null"}, "--receipts contradicts mode variant"}};
   for (const auto& [flags, message] : refused) {

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
+#include "engine/attention_choice.h"
 #include "support/backends.h"
 #include "support/engine_runs.h"
 #include "support/property.h"
@@ -25,15 +27,9 @@ T Pick(std::initializer_list<T> values) {
   return *rc::gen::elementOf(std::vector<T>(values));
 }
 
-// Uniform, whatever the size of the case.
-int32_t Between(int32_t low, int32_t high) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<int32_t>(low, high + 1));
-}
-
-bool OneIn(int32_t n) { return Between(1, n) == n; }
-
-RandomModelSpec AnyModel() {
+RandomModelSpec AnyModel(MaskKind mask) {
   RandomModelSpec spec;
+  if (mask == MaskKind::kSlidingWindow) spec.sliding_window = Pick({1, 5, 60, 128, 200});
   spec.family =
       Pick({ModelFamily::kLlama, ModelFamily::kQwen2, ModelFamily::kQwen3, ModelFamily::kQwen3Moe});
   spec.hidden_size = Pick({32, 48});
@@ -86,7 +82,15 @@ std::vector<int32_t> AnyPrompt() {
   return ids;
 }
 
-Request AnyRequest() {
+// Documents that prompts of a shared beginning share.
+std::vector<int32_t> AnyDocuments(int32_t prompt) {
+  const int32_t length = Pick({1, 7, 40, 150});
+  std::vector<int32_t> ids(prompt);
+  for (int32_t i = 0; i < prompt; ++i) ids[i] = i / length;
+  return ids;
+}
+
+Request AnyRequest(MaskKind mask) {
   Request request;
   request.prompt_token_ids = AnyPrompt();
   request.sampling = AnyParams();
@@ -96,11 +100,17 @@ Request AnyRequest() {
     request.completion_token_ids->resize(Between(1, 30), 9);
   }
   request.cache_salt = Pick({"", "", "salt"});
+  const auto prompt = static_cast<int32_t>(request.prompt_token_ids->size());
+  if (mask == MaskKind::kPrefixLm && !OneIn(5)) {
+    request.prefix_len = std::min(prompt, Pick({1, 3, 30, 70, kMaxModelLen}));
+  }
+  if (mask == MaskKind::kDocument && !OneIn(5)) request.document_ids = AnyDocuments(prompt);
   return request;
 }
 
-EngineConfig AnyConfig(const Model& model, const std::vector<Arrival>& arrivals) {
+EngineConfig AnyConfig(const Model& model, const std::vector<Arrival>& arrivals, MaskKind mask) {
   EngineConfig config;
+  config.mask = AttentionMasks()[static_cast<size_t>(mask)];
   config.max_model_len = kMaxModelLen;
   config.max_num_batched_tokens = Pick({3, 16, 64, 300, 2048});
   config.max_num_seqs = Pick({1, 2, 5, 32});
@@ -124,8 +134,9 @@ EngineConfig AnyConfig(const Model& model, const std::vector<Arrival>& arrivals)
 }
 
 // Everything that could change bits is off.
-EngineConfig PlainConfig() {
+EngineConfig PlainConfig(MaskKind mask) {
   EngineConfig config;
+  config.mask = AttentionMasks()[static_cast<size_t>(mask)];
   config.max_model_len = kMaxModelLen;
   config.kv_cache_memory_bytes = 4 << 20;
   config.enable_prefix_caching = false;
@@ -142,8 +153,15 @@ bool IsPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
 
 // What the straight line says about an answer that has not failed; "" if it is its own.
 std::string DifferenceFromStraightLine(const StraightLine& line, const Request& request,
-                                       int32_t sample_index, const Answer& answer) {
+                                       MaskKind mask, int32_t sample_index, const Answer& answer) {
   ClaimedAnswer claim;
+  claim.mask.kind = mask;
+  claim.mask.prefix_len = request.prefix_len.value_or(0);
+  for (size_t i = 1; request.document_ids && i < request.document_ids->size(); ++i) {
+    if (request.document_ids->at(i) != request.document_ids->at(i - 1)) {
+      claim.mask.document_starts.push_back(static_cast<int32_t>(i));
+    }
+  }
   claim.prompt = *request.prompt_token_ids;
   claim.output = answer.token_ids;
   claim.params = request.sampling;
@@ -174,18 +192,22 @@ struct Coverage {
   int64_t preempted = 0, cached = 0, failed = 0, aborted = 0, scored = 0, stopped = 0;
 };
 
-void CheckCase(Coverage* coverage) {
-  const Checkpoint checkpoint = MakeRandomCheckpoint(AnyModel());
+void CheckCase(MaskKind mask, Coverage* coverage) {
+  const Checkpoint checkpoint = MakeRandomCheckpoint(AnyModel(mask));
   const auto model = LoadModelOf(checkpoint, BestDevice());
   std::vector<Arrival> arrivals(Between(1, 8));
   for (Arrival& arrival : arrivals) {
-    arrival.request = AnyRequest();
+    arrival.request = AnyRequest(mask);
     arrival.step = Between(0, 8);
     if (OneIn(6)) arrival.abort_step = arrival.step + Between(0, 12);
   }
-  const EngineConfig config = AnyConfig(*model, arrivals);
+  const EngineConfig config = AnyConfig(*model, arrivals, mask);
+  for (Arrival& arrival : arrivals) {
+    std::optional<int32_t>& prefix = arrival.request.prefix_len;
+    if (prefix) prefix = std::min(*prefix, config.max_num_batched_tokens);
+  }
   const auto engine = Engine::Create(config, model, nullptr).value();
-  const auto plain = Engine::Create(PlainConfig(), model, nullptr).value();
+  const auto plain = Engine::Create(PlainConfig(mask), model, nullptr).value();
   const auto answers = RunArrivals(engine.get(), arrivals);
   RC_LOG() << Describe(config) << std::endl;
   for (size_t i = 0; i < arrivals.size(); ++i) {
@@ -218,16 +240,28 @@ void CheckCase(Coverage* coverage) {
     }
     const auto sample = static_cast<int32_t>(answers[i].size()) - 1;
     const std::string difference =
-        DifferenceFromStraightLine(line, arrivals[i].request, sample, answer);
+        DifferenceFromStraightLine(line, arrivals[i].request, mask, sample, answer);
     if (!difference.empty()) RC_LOG() << "request " << i << " straight line: " << difference;
     RC_ASSERT(difference == "");
     break;
   }
 }
 
+TEST(EngineInvariance, AnswersUnderEveryMaskAreThoseOfEachRequestAloneAndOfAStraightLine) {
+  for (const MaskKind mask : {MaskKind::kSlidingWindow, MaskKind::kPrefixLm, MaskKind::kDocument}) {
+    SCOPED_TRACE(AttentionMasks()[static_cast<size_t>(mask)]);
+    Coverage coverage;
+    EXPECT_TRUE(Holds(ScaledCases(50), [&coverage, mask] { CheckCase(mask, &coverage); }));
+    if (kSanitized) continue;
+    EXPECT_GT(coverage.preempted, 0);
+    EXPECT_GT(coverage.cached, 0);
+    EXPECT_GT(coverage.scored, 0);
+  }
+}
+
 TEST(EngineInvariance, AnswersAreThoseOfEachRequestAloneAndOfAStraightLine) {
   Coverage coverage;
-  EXPECT_TRUE(Holds(ScaledCases(100), [&coverage] { CheckCase(&coverage); }));
+  EXPECT_TRUE(Holds(ScaledCases(100), [&coverage] { CheckCase(MaskKind::kCausal, &coverage); }));
   if (kSanitized) return;
   EXPECT_GT(coverage.preempted, 0);
   EXPECT_GT(coverage.cached, 0);

@@ -24,6 +24,8 @@ struct AttentionSequence {
   Matrix<bf16> q;  // [rows, heads * head_dim], at the last positions of k
   Matrix<bf16> k;  // [context, kv_heads * head_dim]
   Matrix<bf16> v;
+  int32_t prefix_len = 0;               // of mask prefix-lm
+  std::vector<int32_t> documents = {};  // [context], of mask document: each position's
 };
 
 AttentionSequence RandomSequence(std::mt19937& random, const AttentionShape& shape, Values values,
@@ -32,7 +34,8 @@ AttentionSequence RandomSequence(std::mt19937& random, const AttentionShape& sha
 // A poisoned pool into which sequences are put, in shuffled blocks, and the call's other arrays.
 class AttentionCall {
  public:
-  AttentionCall(const AttentionShape& shape, int64_t block_size, int64_t num_blocks);
+  AttentionCall(const AttentionShape& shape, int64_t block_size, int64_t num_blocks,
+                const AttentionMask& mask = {});  // its reach follows from the sequences
 
   void Add(const AttentionSequence& sequence);
 
@@ -43,12 +46,15 @@ class AttentionCall {
 
  private:
   AttentionShape shape_;
+  AttentionMask mask_;
   std::vector<bf16> pool_;
   PagedKv kv_;
   std::vector<int32_t> free_blocks_;
   std::vector<std::vector<int32_t>> tables_;  // of each sequence
   std::vector<bf16> q_;                       // [query rows, heads * head_dim]
+  std::vector<int32_t> reach_;                // [query rows], if the mask has one
   std::vector<int32_t> query_start_ = {0};
+  int64_t max_rows_ = 0;  // of a sequence
   std::vector<int32_t> context_len_;
   std::vector<int32_t> block_table_start_;
   std::vector<int32_t> block_tables_;
@@ -57,7 +63,7 @@ class AttentionCall {
 // The answer for all query rows of the sequences, in one call over a pool of their own.
 Matrix<bf16> ApplyAttention(const Backend& backend, const AttentionShape& shape,
                             const std::vector<AttentionSequence>& sequences, int64_t block_size,
-                            int num_threads = 2);
+                            int num_threads = 2, const AttentionMask& mask = {});
 
 }  // namespace vexact
 

@@ -5,8 +5,9 @@
 namespace vexact {
 namespace {
 
-std::shared_ptr<const Backend> Gpu(Mode mode = Mode::kInvariant) {
-  Result<std::unique_ptr<Backend>> backend = MakeSm90Backend(mode);
+std::shared_ptr<const Backend> Gpu(Mode mode = Mode::kInvariant,
+                                   AttentionKernels attention = AttentionKernels::kFa) {
+  Result<std::unique_ptr<Backend>> backend = MakeSm90Backend(mode, attention);
   return backend.ok() ? std::shared_ptr<const Backend>(std::move(backend).value()) : nullptr;
 }
 
@@ -24,8 +25,21 @@ std::vector<NamedBackend> AllBackends() {
   return backends;
 }
 
-std::shared_ptr<const Backend> BestDevice(Mode mode) {
-  std::shared_ptr<const Backend> gpu = Gpu(mode);
+std::vector<NamedBackend> AttentionBackends() {
+  std::vector<NamedBackend> backends = AllBackends();
+  if (const std::shared_ptr<const Backend> cute = CuteBackend(Mode::kInvariant)) {
+    backends.push_back({"fa-invariant-cute", cute});
+  }
+  return backends;
+}
+
+std::shared_ptr<const Backend> CuteBackend(Mode mode) {
+  const std::shared_ptr<const Backend> device = Gpu(mode, AttentionKernels::kCute);
+  return device == nullptr ? nullptr : MakeStagedBackend(device);
+}
+
+std::shared_ptr<const Backend> BestDevice(Mode mode, AttentionKernels attention) {
+  std::shared_ptr<const Backend> gpu = Gpu(mode, attention);
   return gpu != nullptr ? gpu : std::shared_ptr<const Backend>(MakeCpuBackend(mode));
 }
 

@@ -7,6 +7,7 @@
 
 #include <rapidcheck.h>
 
+#include <cstdint>
 #include <iostream>
 #include <utility>
 
@@ -24,6 +25,13 @@ template <typename Property>
   std::cerr << '\n';
   return result.is<rc::detail::SuccessResult>();
 }
+
+// Uniform in [low, high] in every case; rapidcheck's own ranges are narrow in the first ones.
+inline int32_t Between(int32_t low, int32_t high) {
+  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<int32_t>(low, high + 1));
+}
+
+inline bool OneIn(int32_t n) { return Between(1, n) == n; }
 
 }  // namespace vexact
 

@@ -31,6 +31,11 @@ json ConfigJson(const RandomModelSpec& spec) {
                  {"hidden_act", "silu"},
                  {"eos_token_id", spec.vocab_size - 1},
                  {"tie_word_embeddings", spec.tie_word_embeddings}};
+  if (spec.sliding_window > 0) {
+    config["sliding_window"] = spec.sliding_window;
+    config["use_sliding_window"] = true;
+    config["max_window_layers"] = 0;
+  }
   if (spec.family == ModelFamily::kQwen3Moe) {
     config["moe_intermediate_size"] = spec.intermediate_size;
     config["num_experts"] = spec.num_experts;

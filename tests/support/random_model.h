@@ -21,6 +21,7 @@ struct RandomModelSpec {
   int32_t intermediate_size = 48;  // of an expert, if the family has them
   int32_t vocab_size = 96;
   int32_t max_positions = 1024;
+  int32_t sliding_window = 0;  // 0: none
   int32_t num_experts = 4;
   int32_t num_experts_per_tok = 2;
   bool tie_word_embeddings = false;

@@ -202,7 +202,11 @@ class StagedBackend final : public HostBackend {
                         .query_start = call.In(from.query_start, from.count + 1),
                         .context_len = call.In(from.context_len, from.count),
                         .block_table_start = call.In(from.block_table_start, from.count),
-                        .block_tables = call.In(from.block_tables, entries)};
+                        .block_tables = call.In(from.block_tables, entries),
+                        .max_rows = from.max_rows,
+                        .mask = from.mask};
+      args.sequences.mask.reach =
+          call.In(from.mask.reach, HasReach(from.mask.kind) ? host.q.rows : 0);
       args.plan = &PlanFor(host);
       device_->PlanAttention(args.sequences, *args.plan, stream);
       device_->Attention(args, stream);

@@ -50,7 +50,7 @@ void StraightLine::Norm(const std::string& name, int64_t group, Matrix* x, int64
 
 // One sequence whose "pages" lie one after the other; the pool is full of NaN.
 StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Matrix& x,
-                                             int64_t rows) const {
+                                             int64_t rows, const SequenceMask& mask) const {
   Stream stream{&pool_};
   const int64_t d = config_.head_dim;
   const int64_t q_cols = config_.num_heads * d;
@@ -84,6 +84,8 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
   const std::vector<int32_t> query_start = {0, static_cast<int32_t>(rows)};
   const auto context_len = static_cast<int32_t>(rows);
   const int32_t block_table_start = 0;
+  std::vector<int32_t> reach;
+  for (int32_t p = 0; HasReach(mask.kind) && p < context_len; ++p) reach.push_back(mask.ReachAt(p));
   Matrix attended(rows * q_cols);
   backend_->Attention({.q = {q.data(), rows, q_cols},
                        .y = {attended.data(), rows, q_cols},
@@ -93,7 +95,10 @@ StraightLine::Matrix StraightLine::Attention(const std::string& layer, const Mat
                                      .query_start = query_start.data(),
                                      .context_len = &context_len,
                                      .block_table_start = &block_table_start,
-                                     .block_tables = table.data()}},
+                                     .block_tables = table.data(),
+                                     .mask = {.kind = mask.kind,
+                                              .window = config_.sliding_window,
+                                              .reach = reach.data()}}},
                       stream);
   return Linear(layer + "self_attn.o_proj", attended, rows);
 }
@@ -143,7 +148,8 @@ StraightLine::Matrix StraightLine::Experts(const std::string& mlp, const Matrix&
   return y;
 }
 
-std::vector<float> StraightLine::Logits(const std::vector<int32_t>& ids) const {
+std::vector<float> StraightLine::Logits(const std::vector<int32_t>& ids,
+                                        const SequenceMask& mask) const {
   Stream stream{&pool_};
   const auto rows = static_cast<int64_t>(ids.size());
   const int64_t hidden = config_.hidden_size;
@@ -161,7 +167,7 @@ std::vector<float> StraightLine::Logits(const std::vector<int32_t>& ids) const {
     const std::string layer = "model.layers." + std::to_string(i) + ".";
     Matrix x = h;
     Norm(layer + "input_layernorm", hidden, &x, rows);
-    add(Attention(layer, x, rows));
+    add(Attention(layer, x, rows, mask));
     x = h;
     Norm(layer + "post_attention_layernorm", hidden, &x, rows);
     add(config_.moe.num_experts > 0 ? Experts(layer + "mlp.", x, rows)
@@ -179,7 +185,7 @@ std::vector<float> StraightLine::Logits(const std::vector<int32_t>& ids) const {
 StraightLineAnswer StraightLine::Answer(const ClaimedAnswer& claim) const {
   std::vector<int32_t> text = claim.prompt;
   text.insert(text.end(), claim.output.begin(), claim.output.end());
-  const std::vector<float> logits = Logits(text);
+  const std::vector<float> logits = Logits(text, claim.mask);
   const auto prompt_len = static_cast<int32_t>(claim.prompt.size());
   const auto params = std::make_shared<const SamplingParams>(claim.params);
   const auto prompt_ids = std::make_shared<const std::vector<int32_t>>(claim.prompt);

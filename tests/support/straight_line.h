@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "batch/sequence_mask.h"
 #include "checkpoint/checkpoint.h"
 #include "kernels/backend.h"
 #include "request/request.h"
@@ -25,6 +26,7 @@ struct ClaimedAnswer {
   int32_t sample_index = 0;
   std::vector<int32_t> stop_ids = {};
   bool is_score = false;  // the output was given, not drawn
+  SequenceMask mask = {};
 };
 
 struct StraightLineAnswer {
@@ -41,7 +43,7 @@ class StraightLine {
   StraightLine(const Checkpoint& checkpoint, std::shared_ptr<const Backend> backend);
 
   // Logits after each token of a text: [ids, vocabulary].
-  std::vector<float> Logits(const std::vector<int32_t>& ids) const;
+  std::vector<float> Logits(const std::vector<int32_t>& ids, const SequenceMask& mask = {}) const;
 
   StraightLineAnswer Answer(const ClaimedAnswer& claim) const;
 
@@ -50,7 +52,8 @@ class StraightLine {
 
   Matrix Linear(const std::string& name, const Matrix& x, int64_t rows) const;
   void Norm(const std::string& name, int64_t group, Matrix* x, int64_t rows) const;
-  Matrix Attention(const std::string& layer, const Matrix& x, int64_t rows) const;
+  Matrix Attention(const std::string& layer, const Matrix& x, int64_t rows,
+                   const SequenceMask& mask) const;
   Matrix Mlp(const std::string& mlp, const Matrix& x, int64_t rows) const;
   Matrix Experts(const std::string& mlp, const Matrix& x, int64_t rows) const;
 

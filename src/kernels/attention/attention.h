@@ -1,14 +1,15 @@
-// Causal attention over a paged KV cache, for prefill chunks and decode rows in one call.
+// Attention over a paged KV cache under a mask, for prefill chunks and decode rows in one call.
 //
 // Arithmetic: docs/numerics.md, attention: tiles of 128 positions, segments of 256, both at
 // absolute positions. Invariance: a query row depends on its own q and on K and V at positions that
-// it sees; never on the chunk, the batch or the block size. Slots that hold no position of a
-// sequence may hold NaN; K and V of its positions are finite (KvWrite sees to it).
+// it sees (attention_mask.h); never on the chunk, the batch or the block size. Slots that hold no
+// position of a sequence may hold NaN; K and V of its positions are finite (KvWrite sees to it).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_H_
 
 #include <cstdint>
 
+#include "kernels/mode.h"
 #include "kernels/paged_kv.h"
 #include "kernels/simd/cpu_target.h"
 #include "tensor/buffer.h"
@@ -19,6 +20,13 @@ namespace vexact {
 
 inline constexpr int kAttentionTile = 128;     // positions
 inline constexpr int kAttentionSegment = 256;  // positions
+
+// A GPU's backend is made with one of these; its mode says whether their canonical or their free
+// form runs. A CPU has kFa's alone.
+enum class AttentionKernels {
+  kFa,    // a CPU's, and Hopper's own (copy engine, wgmma): one form, canonical, in both modes
+  kCute,  // for any card from sm_80 on
+};
 
 // The largest steps that a plan has to hold.
 struct AttentionLimits {
@@ -44,6 +52,7 @@ struct AttentionLimits {
 struct AttentionPlan {
   AttentionLimits limits;
   Buffer storage;
+  int32_t runs_per_sm = 1;  // runs of decode work that each multiprocessor takes at once
 };
 
 struct AttentionArgs {
@@ -51,17 +60,20 @@ struct AttentionArgs {
   Rows<bf16> y;              // [tokens, heads * head_dim]; rows of no sequence are left alone
   int64_t num_heads;         // a multiple of kv.num_kv_heads
   PagedKv kv;                // already holds this step's keys and values
-  PagedSequences sequences;  // a row at position p sees positions 0..p
+  PagedSequences sequences;  // their mask says what a row sees
   // Of these sequences (Backend::PlanAttention); null on backends that need none.
   const AttentionPlan* plan = nullptr;
 };
 
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
-// In an order that depends on the call (variant mode).
+// In an order that depends on the call (variant mode). Requires: a causal mask.
 void AttentionVariantCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 void AttentionSm90(const AttentionArgs& args, Stream& stream);
-// Head sizes: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.
+// Canonical bits in mode invariant, free ones in mode variant. Requires: a causal mask.
+void AttentionCute(Mode mode, const AttentionArgs& args, Stream& stream);
+inline constexpr int32_t kAttentionCuteRunsPerSm = 2;  // of its plans
+// Head sizes of both: 16, 32, 64, 128. The plan's storage is allocated by the caller, zero-filled.
 size_t AttentionPlanBytesSm90(const AttentionLimits& limits);
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream);
 

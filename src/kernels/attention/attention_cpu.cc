@@ -35,6 +35,7 @@ namespace attention {
 inline constexpr int64_t kMaxRows = 48;  // of a unit, unless one token has more heads a KV head
 
 // One unit at work.
+template <typename Mask>
 class UnitRunner {
  public:
   UnitRunner(const AttentionArgs& args, const Unit& unit, Scratch& scratch)
@@ -49,44 +50,60 @@ class UnitRunner {
       s_.q_scales[r] = PrepareRow(u_.Query(r), head_dim_, rows_, s_.q.get() + r);
       s_.folds[r] = Softmax();
     }
-    const int64_t segments = CeilDiv(u_.Visible(rows_ - 1), kAttentionSegment);
-    for (int64_t i = 0; i < segments; ++i) RunSegment(i * kAttentionSegment);
+    const int64_t first = u_.Begin(0) / kAttentionSegment;
+    const int64_t end = CeilDiv(u_.End(rows_ - 1), kAttentionSegment);
+    for (int64_t i = first; i < end; ++i) RunSegment(i * kAttentionSegment);
     for (int64_t r = 0; r < rows_; ++r) StoreRow(r);
   }
 
  private:
   void RunSegment(int64_t start) {
-    const int64_t first_row = u_.FirstRow(start);
-    for (int64_t r = first_row; r < rows_; ++r) s_.segments[r] = Softmax();
+    const RowRange on = u_.RowsOn(start, start + kAttentionSegment);
+    for (int64_t r = on.first; r < on.end; ++r) s_.segments[r] = Softmax();
     for (int64_t p = 0; p < s_.head_panels; ++p) {
-      for (int64_t r = first_row; r < rows_; ++r) s_.states[p * rows_ + r].Start();
+      for (int64_t r = on.first; r < on.end; ++r) s_.states[p * rows_ + r].Start();
     }
-    const int64_t end = std::min(start + kAttentionSegment, u_.Visible(rows_ - 1));
+    // Tiles that any row sees.
+    const int64_t begin = std::max<int64_t>(0, u_.Begin(on.first) - start) / kAttentionTile;
+    const int64_t end = std::min(start + kAttentionSegment, u_.End(on.end - 1));
     const int64_t tiles = CeilDiv(end - start, kAttentionTile);
-    for (int64_t i = 0; i < tiles; ++i) {
+    for (int64_t i = begin; i < tiles; ++i) {
       int64_t tile = i;
 #ifdef VEXACT_BREAK_INVARIANCE
       // Test build: decode rows add a segment's tiles from the last one in batches of more than
       // one. (Turning the segments round would not do: the fold of two is one rounded sum of terms
       // scaled by powers of two, the same bits either way.)
-      if (u_.unit.tokens == 1 && u_.args.sequences.count > 1) tile = tiles - 1 - i;
+      if (u_.unit.tokens == 1 && u_.args.sequences.count > 1) tile = begin + tiles - 1 - i;
 #endif
       RunTile(start + tile * kAttentionTile);
     }
-    for (int64_t r = first_row; r < rows_; ++r) FoldSegment(r);
+    for (int64_t r = on.first; r < on.end; ++r) FoldSegment(r);
   }
 
   void RunTile(int64_t tile) {
-    const int64_t first_row = u_.FirstRow(tile);
-    // Positions of the tile that any row sees.
-    const int64_t count = std::min<int64_t>(kAttentionTile, u_.Visible(rows_ - 1) - tile);
-    for (int64_t begin = 0; begin < count; begin += kPanel) {
-      ScorePanel(tile, begin, std::min<int64_t>(count, begin + kPanel), first_row);
+    TileRows on;
+    on.rows = u_.RowsOn(tile, tile + kAttentionTile);
+    on.begin = FirstSeen(tile, on.rows.first);
+    on.end = EndSeen(tile, on.rows.end - 1);
+    for (int64_t begin = on.begin / kPanel * kPanel; begin < on.end; begin += kPanel) {
+      ScorePanel(tile, begin, std::min<int64_t>(on.end, begin + kPanel), on.rows);
     }
-    for (int64_t r = first_row; r < rows_; ++r) UpdateSoftmax(tile, r);
-    for (int64_t panel = 0; panel < s_.head_panels; ++panel) {
-      AddValues(tile, count, panel, first_row);
-    }
+    for (int64_t r = on.rows.first; r < on.rows.end; ++r) UpdateSoftmax(tile, r);
+    for (int64_t panel = 0; panel < s_.head_panels; ++panel) AddValues(tile, on, panel);
+  }
+
+  // The rows that see a tile, and which of its positions any of them sees.
+  struct TileRows {
+    RowRange rows;
+    int64_t begin;
+    int64_t end;
+  };
+  // Positions of a tile that row r sees, which sees some of it.
+  int64_t FirstSeen(int64_t tile, int64_t r) const {
+    return std::max<int64_t>(0, u_.Begin(r) - tile);
+  }
+  int64_t EndSeen(int64_t tile, int64_t r) const {
+    return std::min<int64_t>(kAttentionTile, u_.End(r) - tile);
   }
 
   // Asks for step `step` of `steps` equal parts of a tile of K or V, where any row sees it. Runs of
@@ -94,36 +111,36 @@ class UnitRunner {
   // tile's scores are at work, the next tile's keys while its values are.
   template <typename RowOf>
   void PrefetchPart(int64_t tile, int64_t step, int64_t steps, RowOf row_of) const {
-    const int64_t end = std::min(tile + (step + 1) * kAttentionTile / steps, u_.Visible(rows_ - 1));
+    const int64_t end = std::min(tile + (step + 1) * kAttentionTile / steps, u_.End(rows_ - 1));
     for (int64_t p = tile + step * kAttentionTile / steps; p < end; ++p) {
       for (int64_t d = 0; d < head_dim_; d += 32) hwy::Prefetch(row_of(p) + d);
     }
   }
 
-  // Scores of positions [tile + begin, tile + end) for rows from first_row on.
-  void ScorePanel(int64_t tile, int64_t begin, int64_t end, int64_t first_row) {
+  // Scores of positions [tile + begin, tile + end).
+  void ScorePanel(int64_t tile, int64_t begin, int64_t end, const RowRange& on) {
     u_.LoadKeys(tile + begin, tile + end, s_.keys.get());
     const DF df;
     const DU8 du8;
     VU8 max_fields = hn::Zero(du8);
     PanelGroup group;
-    for (int64_t r = first_row; r < rows_; ++r) s_.starts[r].Start();
+    for (int64_t r = on.first; r < on.end; ++r) s_.starts[r].Start();
     for (int64_t g = 0; g < s_.head_groups; ++g) {
       PrefetchPart(tile, begin / kPanel * s_.head_groups + g, kTilePanels * s_.head_groups,
                    [this](int64_t p) { return u_.Value(p); });
       max_fields =
           ExpandPanelGroup(s_.keys.get() + g * kDotGroup * kPanel, kPanel, max_fields, group);
-      for (int64_t r = first_row; r < rows_; ++r) {
+      for (int64_t r = on.first; r < on.end; ++r) {
         StepPanel(group, s_.q[g * rows_ + r], s_.q_scales[r].floor, s_.starts[r]);
       }
     }
     const bool keys_usable = hn::AllTrue(du8, hn::Lt(max_fields, hn::Set(du8, kMaxPanelField + 1)));
-    for (int64_t r = first_row; r < rows_; ++r) {
+    for (int64_t r = on.first; r < on.end; ++r) {
       float* scores = s_.scores.get() + r * kAttentionTile;
       const RowScale& scale = s_.q_scales[r];
       if (!keys_usable || !scale.usable || s_.starts[r].Doubtful(scale.floor)) {
-        const int64_t visible = std::min(end, u_.Visible(r) - tile);
-        for (int64_t j = begin; j < visible; ++j) {
+        const int64_t seen = std::min(end, EndSeen(tile, r));
+        for (int64_t j = std::max(begin, FirstSeen(tile, r)); j < seen; ++j) {
           scores[j] = Chain(u_.Query(r), u_.Key(tile + j), head_dim_);
         }
         continue;
@@ -142,8 +159,9 @@ class UnitRunner {
     const DF df;
     const DI di;
     float* scores = s_.scores.get() + r * kAttentionTile;
-    const int64_t visible = std::min<int64_t>(kAttentionTile, u_.Visible(r) - tile);
-    const float largest = Largest(scores, visible);
+    const int64_t first = FirstSeen(tile, r);
+    const int64_t end = EndSeen(tile, r);
+    const float largest = Largest(scores + first, end - first);
     Softmax& segment = s_.segments[r];
     const float tile_m = CeilOfProduct(largest, scale_);
     const float m = segment.empty ? tile_m : std::max(segment.m, tile_m);
@@ -161,8 +179,11 @@ class UnitRunner {
 
     VI max_word = hn::Zero(di);
     for (int64_t j = 0; j < kAttentionTile; j += kLanes) {
-      const auto seen =
-          hn::Lt(hn::Iota(di, static_cast<int32_t>(j)), hn::Set(di, static_cast<int32_t>(visible)));
+      const VI lane = hn::Iota(di, static_cast<int32_t>(j));
+      auto seen = hn::Lt(lane, hn::Set(di, static_cast<int32_t>(end)));
+      if constexpr (!Mask::kFromStart) {
+        seen = hn::And(seen, hn::Gt(lane, hn::Set(di, static_cast<int32_t>(first - 1))));
+      }
       const VF exponent =
           FusedMulAdd(hn::LoadU(df, scores + j), hn::Set(df, scale_), hn::Set(df, -m));
       const VF power = hn::IfThenElseZero(hn::RebindMask(df, seen), Ex2(exponent));
@@ -209,29 +230,31 @@ class UnitRunner {
   }
 
   // O <- chain of P and V over the tile, for one panel of the head's elements.
-  void AddValues(int64_t tile, int64_t count, int64_t panel, int64_t first_row) {
+  void AddValues(int64_t tile, const TileRows& on, int64_t panel) {
     const DU8 du8;
     PanelState* states = s_.states.get() + panel * rows_;
-    for (int64_t r = first_row; r < rows_; ++r) {
+    for (int64_t r = on.rows.first; r < on.rows.end; ++r) {
       states[r].Watch();
       s_.starts[r] = states[r];
     }
     VU8 max_fields = hn::Zero(du8);
     PanelGroup group;
-    for (int64_t g = 0; g * kDotGroup < count; ++g) {
+    for (int64_t g = on.begin / kDotGroup; g * kDotGroup < on.end; ++g) {
       PrefetchPart(tile + kAttentionTile, panel * kTileGroups + g, s_.head_panels * kTileGroups,
                    [this](int64_t p) { return u_.Key(p); });
       int64_t stride;
-      const bf16* values = Values(tile + g * kDotGroup, tile + count, panel, &stride);
+      const int64_t position = tile + g * kDotGroup;
+      const bf16* values = Values(position, tile + on.end, panel, &stride);
       max_fields = ExpandPanelGroup(values, stride, max_fields, group);
       // A group of positions that a row does not see changes nothing.
-      for (int64_t r = u_.FirstRow(tile + g * kDotGroup); r < rows_; ++r) {
+      const RowRange rows = u_.RowsOn(position, position + kDotGroup);
+      for (int64_t r = rows.first; r < rows.end; ++r) {
         StepPanel(group, s_.p[g * rows_ + r], kMinFloor, states[r]);
       }
     }
     const bool values_usable =
         hn::AllTrue(du8, hn::Lt(max_fields, hn::Set(du8, kMaxPanelField + 1)));
-    for (int64_t r = first_row; r < rows_; ++r) {
+    for (int64_t r = on.rows.first; r < on.rows.end; ++r) {
       if (values_usable && s_.p_usable[r] != 0 && !states[r].Doubtful(kMinFloor)) continue;
       AddValuesScalar(tile, panel, r);
       // What is not finite stays out of StepPanel from here on.
@@ -240,7 +263,8 @@ class UnitRunner {
   }
 
   void AddValuesScalar(int64_t tile, int64_t panel, int64_t r) {
-    const int64_t visible = std::min<int64_t>(kAttentionTile, u_.Visible(r) - tile);
+    const int64_t first = FirstSeen(tile, r);
+    const int64_t end = EndSeen(tile, r);
     bf16 rounded[kAttentionTile];
     for (int64_t j = 0; j < kAttentionTile; ++j) {
       rounded[j] = Bf16FromFloat(s_.p[j / kDotGroup * rows_ + r].values[j % kDotGroup]);
@@ -248,7 +272,7 @@ class UnitRunner {
     const int64_t elements = std::min<int64_t>(kPanel, head_dim_ - panel * kPanel);
     for (int64_t lane = 0; lane < elements; ++lane) {
       bf16 column[kAttentionTile] = {};
-      for (int64_t j = 0; j < visible; ++j) column[j] = u_.Value(tile + j)[panel * kPanel + lane];
+      for (int64_t j = first; j < end; ++j) column[j] = u_.Value(tile + j)[panel * kPanel + lane];
       const int v = PanelVector(lane);
       const int64_t at = PanelLane(lane);
       s_.states[panel * rows_ + r].sums[v][at] =
@@ -300,14 +324,15 @@ class UnitRunner {
     }
   }
 
-  const UnitRows u_;
+  const UnitRows<Mask> u_;
   Scratch& s_;
   const int64_t rows_;
   const int64_t head_dim_;
   const float scale_;
 };
 
-void Run(const AttentionArgs& args, Stream& stream) {
+template <typename Mask>
+void RunMasked(const AttentionArgs& args, Stream& stream) {
   VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
   VX_CHECK(args.kv.block_size % kDotGroup == 0, "blocks of a multiple of 16 positions");
   const int64_t group = args.num_heads / args.kv.num_kv_heads;
@@ -320,9 +345,14 @@ void Run(const AttentionArgs& args, Stream& stream) {
   stream.pool->ParallelFor(std::min<int64_t>(stream.pool->num_threads(), count), [&](int64_t) {
     Scratch scratch(args, max_rows);
     for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
-      UnitRunner(args, units[i], scratch).Run();
+      UnitRunner<Mask>(args, units[i], scratch).Run();
     }
   });
+}
+
+void Run(const AttentionArgs& args, Stream& stream) {
+  WithMask(args.sequences.mask,
+           [&](const auto& mask) { RunMasked<std::decay_t<decltype(mask)>>(args, stream); });
 }
 
 }  // namespace attention

@@ -51,32 +51,46 @@ struct DecodeRow {
   int32_t head;
   int32_t row;  // of q and y
 };
+// r / group without a division, which costs as much as a tile's softmax.
+__device__ __forceinline__ int32_t TokenOfRow(const AttentionParameters& p, int32_t r) {
+  return r * p.group_reciprocal >> 8;
+}
 __device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const DecodeSequence& s,
                                              int32_t kv_head, int32_t r) {
-  const int32_t token = r / p.group;
-  return {s.context - s.tokens + token, kv_head * p.group + r % p.group, s.first_row + token};
+  const int32_t token = TokenOfRow(p, r);
+  return {s.context - s.tokens + token, kv_head * p.group + r - token * p.group,
+          s.first_row + token};
+}
+
+template <typename Mask>
+__device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleOfRow(const AttentionParameters& p,
+                                                                     const DecodeRow& row) {
+  return VisibleOf(Mask(p.sequences.mask), row.position, row.row);
 }
 
 // A head whose segments several blocks have done: the partial result of (segment, row) lies at
-// slot + segment * rows + row.
+// slot + segment * rows + row, segments counted from the first one that a row sees.
 struct SplitHead {
   DecodeSequence s;
   int32_t kv_head;
   int32_t slot;
   int32_t rows;
   int32_t segments;
+  int32_t first_segment;
 };
 
 // joins[row] of kCount segments from `first` on, a lane a segment; *m: the fold's M before them,
 // then after them.
-template <int kCount>
+template <typename Mask, int kCount>
 __device__ __forceinline__ void JoinSegments(const AttentionParameters& p, const SplitHead& head,
                                              int32_t row, int32_t first, float4 (&joins)[kWarp],
                                              float* m) {
   const int32_t segment = first + Lane();
-  const int32_t seen = FindRow(p, head.s, head.kv_head, row).position / kAttentionSegment;
+  const int32_t start = (head.first_segment + segment) * kAttentionSegment;
+  const bool sees = VisibleOfRow<Mask>(p, FindRow(p, head.s, head.kv_head, row))
+                        .SeesAny(start, start + kAttentionSegment);
   float2 ml = {-INFINITY, 0.0f};
-  if (segment <= seen) {
+  if (sees) {
     const int64_t index = head.slot + int64_t{segment} * head.rows + row;
     ml = __ldcg(reinterpret_cast<const float2*>(p.plan.partial_ml + index * 2));
   }
@@ -89,14 +103,14 @@ __device__ __forceinline__ void JoinSegments(const AttentionParameters& p, const
   after = fmaxf(after, *m);
   float before = __shfl_up_sync(kAllLanes, after, 1);
   if (Lane() == 0) before = *m;
-  const FoldScales scales = FoldMaximum(ml.x, segment <= seen, &before);
+  const FoldScales scales = FoldMaximum(ml.x, sees, &before);
   joins[Lane()] = {scales.fold, scales.next, ml.y, 0.0f};
   *m = __shfl_sync(kAllLanes, after, kCount - 1);
 }
 
 // kWidth neighbouring elements a thread. A thread's loads of kTogether segments are under way at
 // once, beside those of their M and l: one that waits for each needs 290 ns a segment (H200).
-template <int kHeadDim, int kWidth, int kTogether>
+template <typename Mask, int kHeadDim, int kWidth, int kTogether>
 __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const SplitHead& head,
                                              DecodeShared<kHeadDim>* shared) {
   const int32_t elements = head.rows * kHeadDim;
@@ -125,7 +139,7 @@ __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const
       for (int i = 0; i < 2; ++i) {
         const int32_t row = WarpIndex() + i * kAttentionWarps;
         if (row >= head.rows) break;
-        JoinSegments<kTogether>(p, head, row, first, shared->joins[row], &m[i]);
+        JoinSegments<Mask, kTogether>(p, head, row, first, shared->joins[row], &m[i]);
       }
       MeetConsumers();
 #pragma unroll
@@ -148,10 +162,11 @@ __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const
 }
 
 // The consumer warps on a run of decode work.
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 class DecodeConsumer {
  public:
   using Shared = DecodeShared<kHeadDim>;
+  using Visible = VisibleRun<Mask::kFromStart>;
 
   __device__ DecodeConsumer(const AttentionParameters& p, const DecodeRun& run, Shared* shared,
                             RingReader<kHeadDim>* reader)
@@ -169,9 +184,10 @@ class DecodeConsumer {
       kv_head_ = cursor_.kv_head();
       rows_ = s_.tokens * p_.group;
       const int32_t own_tiles = cursor_.tile_end() - cursor_.tile();
-      const int32_t tiles = (s_.context + kAttentionTile - 1) / kAttentionTile;
+      first_tile_ = cursor_.first_tile();
+      const int32_t tiles = (s_.context + kAttentionTile - 1) / kAttentionTile - first_tile_;
       const bool whole = own_tiles == tiles;
-      slot_ = cursor_.tile() > 0 ? begin_slot_ : end_slot_;
+      slot_ = cursor_.tile() > first_tile_ ? begin_slot_ : end_slot_;
       if (rows_ <= 8) {
         RunHead<1>(whole);
       } else {
@@ -190,12 +206,13 @@ class DecodeConsumer {
   __device__ __forceinline__ void RunHead(bool whole) {
     const int32_t tile_end = cursor_.tile_end();
     StoreQueries();
-    int32_t position[kPasses][2];
+    Visible visible[kPasses][2];
 #pragma unroll
     for (int i = 0; i < kPasses; ++i) {
-      position[i][0] = PositionOfRow(FirstRow(i));
-      position[i][1] = PositionOfRow(FirstRow(i) + 1);
+      visible[i][0] = VisibleOfRowOrLast(FirstRow(i));
+      visible[i][1] = VisibleOfRowOrLast(FirstRow(i) + 1);
     }
+    to_all_ = {VisibleOfRowOrLast(rows_ - 1).begin, VisibleOfRowOrLast(0).end};
     DecodeState fold[kPasses];
     DecodeState state[kPasses];
 #pragma unroll
@@ -204,15 +221,15 @@ class DecodeConsumer {
       state[i].Clear();
     }
     for (int32_t tile = cursor_.tile(); tile < tile_end; ++tile) {
-      RunTile<kPasses>(tile, position, state);
+      RunTile<kPasses>(tile, visible, state);
       cursor_.Advance();
       if (tile + 1 < tile_end && (tile + 1) % kSegmentTiles != 0) continue;
 #pragma unroll
       for (int i = 0; i < kPasses; ++i) {
         if (whole) {
-          Fold(position[i], tile / kSegmentTiles, state[i], &fold[i]);
+          Fold(visible[i], tile / kSegmentTiles, state[i], &fold[i]);
         } else {
-          StorePartial(i, tile / kSegmentTiles, state[i]);
+          StorePartial(i, tile / kSegmentTiles - first_tile_ / kSegmentTiles, state[i]);
         }
         state[i].Clear();
       }
@@ -220,12 +237,12 @@ class DecodeConsumer {
     if (whole) Store<kPasses>(fold);
   }
 
-  __device__ __forceinline__ int32_t PositionOfRow(int32_t r) const {
-    return s_.context - s_.tokens + min(r, rows_ - 1) / p_.group;
+  __device__ __forceinline__ Visible VisibleOfRowOrLast(int32_t r) const {
+    return VisibleOfRow<Mask>(p_, FindRow(p_, s_, kv_head_, min(r, rows_ - 1)));
   }
   __device__ __forceinline__ int64_t OffsetOfRow(int32_t r, int64_t stride) const {
-    const int32_t head = kv_head_ * p_.group + r % p_.group;
-    return (s_.first_row + r / p_.group) * stride + head * kHeadDim;
+    const DecodeRow row = FindRow(p_, s_, kv_head_, r);
+    return row.row * stride + row.head * kHeadDim;
   }
   static __device__ __forceinline__ int FirstRow(int pass) { return 8 * pass + Lane() % 4 * 2; }
 
@@ -238,9 +255,9 @@ class DecodeConsumer {
       const int32_t word = i * kConsumers + static_cast<int32_t>(threadIdx.x);
       const int32_t r = word / kWords;
       if (r >= s.tokens * p_.group) break;
-      const int32_t head = kv_head * p_.group + r % p_.group;
-      const bf16* row = p_.q.data + (s.first_row + r / p_.group) * p_.q.stride + head * kHeadDim;
-      queries_[i] = LoadPair(row + word % kWords * 2, p_.q_words);
+      const DecodeRow row = FindRow(p_, s, kv_head, r);
+      const bf16* q = p_.q.data + row.row * p_.q.stride + row.head * kHeadDim;
+      queries_[i] = LoadPair(q + word % kWords * 2, p_.q_words);
     }
   }
   __device__ __forceinline__ void StoreQueries() {
@@ -261,7 +278,7 @@ class DecodeConsumer {
   }
 
   template <int kPasses>
-  __device__ __forceinline__ void RunTile(int32_t tile, const int32_t (&position)[kPasses][2],
+  __device__ __forceinline__ void RunTile(int32_t tile, const Visible (&visible)[kPasses][2],
                                           DecodeState (&state)[kPasses]) {
     const int32_t start = tile * kAttentionTile;
     const int32_t own = start + WarpIndex() * kChunk + Lane() / 4;  // and own + 8
@@ -269,11 +286,11 @@ class DecodeConsumer {
     float s[kPasses][4] = {};
     if (start + WarpIndex() * kChunk < s_.context) Scores<kPasses>(keys, s);
     reader_->Release();
-    StoreMaxima<kPasses>(own, position, s);
+    StoreMaxima<kPasses>(own, visible, s);
     MeetConsumers();  // the maxima are there; the last tile's P and sums are no longer read
     float rescale[kPasses][2];
 #pragma unroll
-    for (int i = 0; i < kPasses; ++i) Softmax(i, own, position[i], s[i], &state[i], rescale[i]);
+    for (int i = 0; i < kPasses; ++i) Softmax(i, own, visible[i], s[i], &state[i], rescale[i]);
     MeetConsumers();  // P and the sums are there
 #pragma unroll
     for (int i = 0; i < kPasses; ++i) {
@@ -290,15 +307,15 @@ class DecodeConsumer {
 
   // Of the warp's 16 positions. A score that a row does not see becomes -inf.
   template <int kPasses>
-  __device__ __forceinline__ void StoreMaxima(int32_t own, const int32_t (&position)[kPasses][2],
+  __device__ __forceinline__ void StoreMaxima(int32_t own, const Visible (&visible)[kPasses][2],
                                               float (&s)[kPasses][4]) {
     float largest[kPasses][2];
 #pragma unroll
     for (int i = 0; i < kPasses; ++i) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        if (own > position[i][e]) s[i][e] = -INFINITY;
-        if (own + 8 > position[i][e]) s[i][2 + e] = -INFINITY;
+        if (!visible[i][e].Sees(own)) s[i][e] = -INFINITY;
+        if (!visible[i][e].Sees(own + 8)) s[i][2 + e] = -INFINITY;
         float x = fmaxf(s[i][e], s[i][2 + e]);  // ignores NaN
         x = FoldLanes(x, 4, MaxOfFloats);
         x = FoldLanes(x, 8, MaxOfFloats);
@@ -336,7 +353,7 @@ class DecodeConsumer {
   // Scores to P and its sums, in shared memory; rescale: what O and l are multiplied by. A score
   // that a row does not see is -inf, and its p 0; a row that sees nothing of the tile stays as it
   // is.
-  __device__ __forceinline__ void Softmax(int pass, int32_t own, const int32_t (&position)[2],
+  __device__ __forceinline__ void Softmax(int pass, int32_t own, const Visible (&visible)[2],
                                           const float (&s)[4], DecodeState* state,
                                           float (&rescale)[2]) {
     const int row = FirstRow(pass);
@@ -354,8 +371,8 @@ class DecodeConsumer {
       const float m = fmaxf(state->m[e], ceilf(__fmul_rn(largest[e], p_.scale)));
       rescale[e] = m == state->m[e] ? 1.0f : Ex2(__fsub_rn(state->m[e], m));
       state->m[e] = m;
-      const float p0 = own <= position[e] ? Ex2(__fmaf_rn(s[e], p_.scale, -m)) : 0.0f;
-      const float p1 = own + 8 <= position[e] ? Ex2(__fmaf_rn(s[2 + e], p_.scale, -m)) : 0.0f;
+      const float p0 = visible[e].Sees(own) ? Ex2(__fmaf_rn(s[e], p_.scale, -m)) : 0.0f;
+      const float p1 = visible[e].Sees(own + 8) ? Ex2(__fmaf_rn(s[2 + e], p_.scale, -m)) : 0.0f;
       shared_->p[row + e][column] = Bf16FromFloat(p0);
       shared_->p[row + e][column + 8] = Bf16FromFloat(p1);
       sums[e] = __fadd_rn(FoldLanes(p0, 4, AddFloats), FoldLanes(p1, 4, AddFloats));
@@ -381,7 +398,7 @@ class DecodeConsumer {
                                             DecodeState (&state)[kPasses]) const {
     using Chunk = KvChunk<kHeadDim>;
     const int32_t chunks = min(kTileChunks, (s_.context - start + kChunk - 1) / kChunk);
-    const int32_t seen_by_all = s_.context - s_.tokens + 1 - start;
+    const Visible to_all = to_all_.From(start);
     const int row = Lane() / 16 * 8 + Lane() % 8;
     const int piece = 2 * WarpIndex() + Lane() / 8 % 2;
 #pragma unroll
@@ -397,7 +414,7 @@ class DecodeConsumer {
         if (k + half >= chunks) break;
         uint32_t a[4];
         LoadMatricesTransposed(a, values + (k + half) * Chunk::kBytes + Chunk::Offset(row, piece));
-        if ((k + half + 1) * kChunk > seen_by_all) {
+        if (!to_all.SeesAll((k + half) * kChunk, (k + half + 1) * kChunk)) {
 #pragma unroll
           for (uint32_t& word : a) word = ZeroNotFinite(word);
         }
@@ -409,12 +426,13 @@ class DecodeConsumer {
     }
   }
 
-  __device__ __forceinline__ void Fold(const int32_t (&position)[2], int32_t segment,
+  __device__ __forceinline__ void Fold(const Visible (&visible)[2], int32_t segment,
                                        const DecodeState& next, DecodeState* fold) const {
+    const int32_t start = segment * kAttentionSegment;
     FoldScales scales[2];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const bool sees = position[e] >= segment * kAttentionSegment;
+      const bool sees = visible[e].SeesAny(start, start + kAttentionSegment);
       scales[e] = FoldMaximum(next.m[e], sees, &fold->m[e]);
     }
 #pragma unroll
@@ -477,7 +495,9 @@ class DecodeConsumer {
     MeetConsumers();
     if (!shared_->is_last) return;
     __threadfence();
-    const SplitHead head{s_, kv_head_, slot_, rows_, (tiles + kSegmentTiles - 1) / kSegmentTiles};
+    const int32_t first_segment = first_tile_ / kSegmentTiles;
+    const int32_t segments = (first_tile_ + tiles + kSegmentTiles - 1) / kSegmentTiles;
+    const SplitHead head{s_, kv_head_, slot_, rows_, segments - first_segment, first_segment};
     if (rows_ * kHeadDim <= kConsumers) {
       FoldSegments<1, 32>(head);
     } else {
@@ -488,22 +508,24 @@ class DecodeConsumer {
   template <int kWidth, int kMany>
   __device__ __forceinline__ void FoldSegments(const SplitHead& head) {
     if (head.segments <= 4) {
-      FoldPartials<kHeadDim, kWidth, 4>(p_, head, shared_);
+      FoldPartials<Mask, kHeadDim, kWidth, 4>(p_, head, shared_);
     } else {
-      FoldPartials<kHeadDim, kWidth, kMany>(p_, head, shared_);
+      FoldPartials<Mask, kHeadDim, kWidth, kMany>(p_, head, shared_);
     }
   }
 
   const AttentionParameters& p_;
   Shared* shared_;
   RingReader<kHeadDim>* reader_;
-  DecodeCursor cursor_;  // the tile that is computed
+  DecodeCursor<Mask> cursor_;  // the tile that is computed
   int32_t begin_slot_;
   int32_t end_slot_;
   DecodeSequence s_;
   int32_t kv_head_ = 0;
   int32_t rows_ = 0;
   int32_t slot_ = 0;
+  int32_t first_tile_ = 0;  // of the head, that a row sees
+  Visible to_all_{};        // what all rows of the head see
   uint32_t queries_[kQueryWords];
 };
 

@@ -1,20 +1,18 @@
 // The attention kernel: blocks of a producer warp and 8 consumer warps, one an SM, that take the
 // step's prefill and decode work. Lengths are read on the device only, so a recorded launch serves
-// every step.
+// every step, or every step without prefill: a kernel that has decode's code alone is faster
+// (docs/performance.md).
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_KERNEL_SM90_CUH_
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 
-#include "base/check.h"
 #include "kernels/attention/attention_decode_sm90.cuh"
 #include "kernels/attention/attention_prefill_narrow_sm90.cuh"
 #include "kernels/attention/attention_prefill_sm90.cuh"
 #include "kernels/sm90/dependent_launch.cuh"
 #include "kernels/sm90/tensor_map.cuh"
-#include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
@@ -22,48 +20,57 @@ namespace vexact::sm90 {
 template <int kHeadDim>
 inline constexpr bool kHasWidePrefill = kHeadDim >= 64;
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrefill>
 struct AttentionShared {
+  KvRing<kHeadDim> ring;
+  DecodeShared<kHeadDim> decode;
+};
+template <int kHeadDim>
+struct AttentionShared<kHeadDim, true> {
   KvRing<kHeadDim> ring;
   // What the consumers keep beside it; they meet before decode work that follows on prefill.
   union {
     DecodeShared<kHeadDim> decode;
-    PrefillShared<std::max(kHeadDim, 64)> prefill;
+    PrefillShared<kHeadDim> prefill;
   };
 };
 
-template <int kHeadDim>
+template <int kHeadDim, bool kPrefill, typename Mask>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
-                                        AttentionShared<kHeadDim>* shared) {
+                                        AttentionShared<kHeadDim, kPrefill>* shared) {
   RingReader<kHeadDim> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
-      PrefillConsumer<kHeadDim> prefill(p, &shared->prefill, &reader);
+      PrefillConsumer<kHeadDim, Mask> prefill(p, &shared->prefill, &reader);
       int32_t ticket = reader.NextTicket();
       for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
-        prefill.RunUnit(ReadPrefillWork(p, ticket));
+        prefill.RunUnit(ReadPrefillWork<Mask>(p, ticket));
       }
       MeetConsumers();
       run = ticket - work.prefill_units;
     }
   }
   while (run < work.runs) {
-    DecodeConsumer<kHeadDim>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
-    run = work.prefill_units > 0 ? reader.NextTicket() - work.prefill_units : work.runs;
+    DecodeConsumer<kHeadDim, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    run = work.runs;
+    if constexpr (kPrefill) {
+      if (work.prefill_units > 0) run = reader.NextTicket() - work.prefill_units;
+    }
   }
 }
 
-template <int kHeadDim>
+// Without kPrefill: for steps that have decode work alone.
+template <int kHeadDim, bool kPrefill, typename Mask>
 __global__ void __launch_bounds__(kAttentionThreads, 1)
     AttentionKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(1024) unsigned char bytes[];
-  auto* shared = reinterpret_cast<AttentionShared<kHeadDim>*>(bytes);
+  auto* shared = reinterpret_cast<AttentionShared<kHeadDim, kPrefill>*>(bytes);
   AllowLater();
   if (threadIdx.x == 0) shared->ring.Init();
   if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
   BlockWork work{0, __ldcg(&p.plan.counters->runs)};
-  if constexpr (kHasWidePrefill<kHeadDim>) {
+  if constexpr (kPrefill) {
     work.prefill_units =
         __ldcg(&p.plan.counters->prefill) * static_cast<int32_t>(p.kv.num_kv_heads);
   }
@@ -71,21 +78,22 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   if (threadIdx.x < kConsumers) {
     TakeRegisters<232>();
     WaitForEarlier();
-    Consume<kHeadDim>(p, work, shared);
+    Consume<kHeadDim, kPrefill, Mask>(p, work, shared);
   } else {
     GiveRegisters<40>();
     if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim>(p, &shared->ring).Run(work);
+    RingProducer<kHeadDim, Mask>(p, &shared->ring).template Run<kPrefill>(work);
   }
 }
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 __global__ void __launch_bounds__(kAttentionWarps * 32, 1)
     NarrowPrefillKernel(const __grid_constant__ AttentionParameters p) {
   extern __shared__ __align__(128) unsigned char shared[];
   WaitForEarlier();
   AllowLater();
-  NarrowPrefillBlock<kHeadDim>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared)).Run();
+  NarrowPrefillBlock<kHeadDim, Mask>(p, reinterpret_cast<NarrowPrefillShared<kHeadDim>*>(shared))
+      .Run();
   __syncthreads();
   if (threadIdx.x == 0) FinishTickets(p.plan.counters);
 }
@@ -103,52 +111,46 @@ CUtensorMap MapOfPool(const PagedKv& kv, int runs) {
        .box = {Chunk::kRunColumns, kChunk, static_cast<uint32_t>(runs), 1}});
 }
 
-inline bool RowsAreWords(const bf16* data, int64_t stride) {
-  return reinterpret_cast<uintptr_t>(data) % 4 == 0 && stride % 2 == 0;
-}
-
-template <int kHeadDim>
-AttentionParameters ParametersOf(const AttentionArgs& args) {
-  VX_CHECK(args.plan != nullptr, "a plan");
-  const AttentionLimits& limits = args.plan->limits;
-  VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
-               args.kv.head_dim == kHeadDim && limits.head_dim == kHeadDim,
-           "the plan's heads");
-  VX_CHECK(reinterpret_cast<uintptr_t>(args.kv.pool) % 16 == 0 && args.kv.block_stride % 8 == 0,
-           "blocks aligned to 16 bytes");
-  VX_CHECK(args.kv.block_size >= kChunk &&
-               std::has_single_bit(static_cast<uint64_t>(args.kv.block_size)),
-           "blocks of 16, 32 or 64");
-  size_t bytes = 0;
-  const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
-  return {MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns),
-          MapOfPool<kHeadDim>(args.kv, 1),
-          args.q,
-          args.y,
-          RowsAreWords(args.q.data, args.q.stride),
-          RowsAreWords(args.y.data, args.y.stride),
-          args.kv,
-          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
-          args.sequences,
-          plan,
-          static_cast<int32_t>(args.num_heads),
-          static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads),
-          AttentionScale(kHeadDim)};
-}
-
-template <int kHeadDim>
-void LaunchAttention(const AttentionArgs& args, Stream& stream) {
-  const AttentionParameters p = ParametersOf<kHeadDim>(args);
-  const auto sms = static_cast<unsigned>(NumSms());
-  if constexpr (!kHasWidePrefill<kHeadDim>) {
-    constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
-    AllowSharedBytes(NarrowPrefillKernel<kHeadDim>, kBytes);
-    LaunchDependent(NarrowPrefillKernel<kHeadDim>, sms, kAttentionWarps * 32, kBytes, stream, p);
-  }
-  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim>);
-  const auto kernel = AttentionKernel<kHeadDim>;
+template <int kHeadDim, bool kPrefill, typename Mask>
+void LaunchAttentionKernel(const AttentionParameters& p, Stream& stream) {
+  constexpr size_t kBytes = sizeof(AttentionShared<kHeadDim, kPrefill>);
+  const auto kernel = AttentionKernel<kHeadDim, kPrefill, Mask>;
   AllowSharedBytes(kernel, kBytes);
-  LaunchDependent(kernel, sms, kAttentionThreads, kBytes, stream, p);
+  LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionThreads, kBytes, stream, p);
+}
+
+template <int kHeadDim, typename Mask>
+void LaunchAttention(const AttentionArgs& args, Stream& stream) {
+  AttentionParameters p = ParametersOf(args, kHeadDim);
+  p.chunks = MapOfPool<kHeadDim>(args.kv, KvChunk<kHeadDim>::kRuns);
+  p.chunk_runs = MapOfPool<kHeadDim>(args.kv, 1);
+  const bool prefill = args.sequences.max_rows * p.group > kDecodeRows;
+  if constexpr (kHasWidePrefill<kHeadDim>) {
+    if (prefill) return LaunchAttentionKernel<kHeadDim, true, Mask>(p, stream);
+  } else if (prefill) {
+    constexpr size_t kBytes = sizeof(NarrowPrefillShared<kHeadDim>);
+    const auto kernel = NarrowPrefillKernel<kHeadDim, Mask>;
+    AllowSharedBytes(kernel, kBytes);
+    LaunchDependent(kernel, static_cast<unsigned>(NumSms()), kAttentionWarps * 32, kBytes, stream,
+                    p);
+  }
+  LaunchAttentionKernel<kHeadDim, false, Mask>(p, stream);
+}
+
+template <typename Mask>
+void LaunchUnderMask(const AttentionArgs& args, Stream& stream) {
+  switch (args.kv.head_dim) {
+    case 16:
+      return LaunchAttention<16, Mask>(args, stream);
+    case 32:
+      return LaunchAttention<32, Mask>(args, stream);
+    case 64:
+      return LaunchAttention<64, Mask>(args, stream);
+    case 128:
+      return LaunchAttention<128, Mask>(args, stream);
+    default:
+      VX_CHECK(false, "head_dim 16, 32, 64 or 128");
+  }
 }
 
 }  // namespace vexact::sm90

@@ -4,16 +4,20 @@
 
 #include <cuda.h>
 
+#include <bit>
 #include <cstdint>
 
+#include "base/check.h"
 #include "kernels/attention/attention_plan_sm90.h"
 #include "kernels/attention/attention_tile_sm90.cuh"
 #include "kernels/sm90/async_copy.cuh"
+#include "numerics/constants.h"
 
 namespace vexact::sm90 {
 
 struct AttentionParameters {
-  // The pool as boxes of 16 positions of one head: all columns, and a run of up to 64.
+  // The pool as boxes of 16 positions of one head: all columns, and a run of up to 64. Only where
+  // the copy engine copies (attention_ring_sm90.cuh).
   CUtensorMap chunks;
   CUtensorMap chunk_runs;
   Rows<const bf16> q;
@@ -25,9 +29,45 @@ struct AttentionParameters {
   PagedSequences sequences;
   AttentionPlanView plan;
   int32_t num_heads;
-  int32_t group;  // query heads of a KV head
-  float scale;    // AttentionScale(head_dim)
+  int32_t group;             // query heads of a KV head
+  int32_t group_reciprocal;  // of 256, rounded up: exact for rows below 16 and groups to 16
+  float scale;               // AttentionScale(head_dim)
 };
+
+inline bool RowsAreWords(const bf16* data, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(data) % 4 == 0 && stride % 2 == 0;
+}
+
+// All but the maps.
+inline AttentionParameters ParametersOf(const AttentionArgs& args, int64_t head_dim) {
+  VX_CHECK(args.plan != nullptr, "a plan");
+  const AttentionLimits& limits = args.plan->limits;
+  VX_CHECK(args.num_heads == limits.num_heads && args.kv.num_kv_heads == limits.num_kv_heads &&
+               args.kv.head_dim == head_dim && limits.head_dim == head_dim,
+           "the plan's heads");
+  VX_CHECK(reinterpret_cast<uintptr_t>(args.kv.pool) % 16 == 0 && args.kv.block_stride % 8 == 0,
+           "blocks aligned to 16 bytes");
+  VX_CHECK(args.kv.block_size >= kChunk &&
+               std::has_single_bit(static_cast<uint64_t>(args.kv.block_size)),
+           "blocks of 16, 32 or 64");
+  size_t bytes = 0;
+  const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
+  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
+  return {{},
+          {},
+          args.q,
+          args.y,
+          RowsAreWords(args.q.data, args.q.stride),
+          RowsAreWords(args.y.data, args.y.stride),
+          args.kv,
+          static_cast<int32_t>(std::countr_zero(static_cast<uint64_t>(args.kv.block_size))),
+          args.sequences,
+          plan,
+          static_cast<int32_t>(args.num_heads),
+          group,
+          (256 + group - 1) / group,
+          AttentionScale(head_dim)};
+}
 
 // One sequence as a prefill unit sees it.
 struct UnitSequence {
@@ -36,7 +76,6 @@ struct UnitSequence {
   int32_t tokens;
   int32_t context;
 
-  // Position of packed row r.
   __device__ int32_t Position(int32_t token) const { return context - tokens + token; }
 };
 
@@ -48,6 +87,35 @@ __device__ __forceinline__ UnitSequence ReadUnitSequence(const AttentionParamete
   s.tokens = p.sequences.query_start[sequence + 1] - s.first_row;
   s.context = p.sequences.context_len[sequence];
   return s;
+}
+
+// What packed row r of a sequence sees.
+template <typename Mask>
+__device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleOfRow(const AttentionParameters& p,
+                                                                     const UnitSequence& s,
+                                                                     int32_t r) {
+  const int32_t token = r / p.group;
+  return VisibleOf(Mask(p.sequences.mask), s.Position(token), s.first_row + token);
+}
+
+// Positions that all of packed rows [begin, end) see.
+template <typename Mask>
+__device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleToAll(const AttentionParameters& p,
+                                                                     const UnitSequence& s,
+                                                                     int32_t begin, int32_t end) {
+  return {VisibleOfRow<Mask>(p, s, end - 1).begin, VisibleOfRow<Mask>(p, s, begin).end};
+}
+
+// The first of positions' tiles that packed row r sees, and the one behind the last.
+template <typename Mask>
+__device__ __forceinline__ int32_t FirstTileOfRow(const AttentionParameters& p,
+                                                  const UnitSequence& s, int32_t r) {
+  return VisibleOfRow<Mask>(p, s, r).begin / kAttentionTile;
+}
+template <typename Mask>
+__device__ __forceinline__ int32_t TileEndOfRow(const AttentionParameters& p, const UnitSequence& s,
+                                                int32_t r) {
+  return (VisibleOfRow<Mask>(p, s, r).end + kAttentionTile - 1) / kAttentionTile;
 }
 
 // Element offset of packed row r of a KV head in rows of heads * head_dim of the given stride.

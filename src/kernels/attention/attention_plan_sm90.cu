@@ -28,10 +28,22 @@ struct PlanParameters {
 
 struct PlannedSequence {
   DecodeSequence sequence;
-  bool decode;  // few rows
-  int32_t segments;
-  int32_t work;  // of one KV head
+  bool decode;       // few rows
+  int32_t segments;  // from the first one that a row sees
+  int32_t work;      // of one KV head
 };
+
+// The first position that a row sees.
+__device__ int32_t FirstSeen(const AttentionMask& mask, int32_t position, int32_t row) {
+  switch (mask.kind) {
+    case MaskKind::kSlidingWindow:
+      return SlidingWindowMask(mask).Begin(position, row);
+    case MaskKind::kDocument:
+      return DocumentMask(mask).Begin(position, row);
+    default:
+      return 0;
+  }
+}
 
 __device__ PlannedSequence ReadSequence(const PlanParameters& p, int64_t s) {
   const int32_t first_row = p.sequences.query_start[s];
@@ -39,8 +51,11 @@ __device__ PlannedSequence ReadSequence(const PlanParameters& p, int64_t s) {
   r.sequence = {p.sequences.block_table_start[s], p.sequences.context_len[s], first_row,
                 p.sequences.query_start[s + 1] - first_row};
   r.decode = r.sequence.tokens > 0 && r.sequence.tokens * p.group <= kDecodeRows;
-  r.segments = (r.sequence.context - 1) / kAttentionSegment + 1;
-  r.work = kHeadWork + (r.sequence.context - 1) / kWorkChunk + 1;
+  const int32_t position = r.sequence.context - r.sequence.tokens;
+  const int32_t first = r.decode ? FirstSeen(p.sequences.mask, position, first_row) : 0;
+  r.segments = (r.sequence.context - 1) / kAttentionSegment + 1 - first / kAttentionSegment;
+  r.work = kHeadWork + (r.sequence.context - 1) / kWorkChunk + 1 -
+           first / kAttentionTile * (kAttentionTile / kWorkChunk);
   return r;
 }
 
@@ -196,8 +211,9 @@ size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
 
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream) {
   VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
-  const int sms = sm90::NumSms();
-  VX_CHECK(sms < sm90::kMaxBoundaries, "as many runs as can be planned");
+  const int runs = plan.runs_per_sm * sm90::NumSms();
+  VX_CHECK(plan.runs_per_sm <= sm90::kMaxRunsPerSm && runs < sm90::kMaxBoundaries,
+           "as many runs as can be planned");
   size_t bytes = 0;
   const sm90::AttentionPlanView view = sm90::ViewPlan(plan.limits, plan.storage.data(), &bytes);
   VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");
@@ -206,7 +222,7 @@ void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& pla
       view,
       static_cast<int32_t>(plan.limits.num_heads / plan.limits.num_kv_heads),
       static_cast<int32_t>(plan.limits.num_kv_heads),
-      sms,
+      runs,
       static_cast<int32_t>(sm90::kSplitSlots * plan.limits.num_heads)};
   // In the ordinary way: behind all that was queued before, ahead of all that comes after.
   // Attention's early reads rely on it (attention.h).

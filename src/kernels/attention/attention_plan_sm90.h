@@ -18,6 +18,7 @@ inline constexpr int kPrefillRows = 128;   // rows of a prefill block
 inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs, of all heads, whose partial
                                            // results fit
 inline constexpr int kAttentionWarps = 8;  // of a block: those that compute
+inline constexpr int kMaxRunsPerSm = 2;    // of decode work
 
 // Rows [begin, end) of a sequence, done once for each KV head.
 struct PrefillUnit {
@@ -35,7 +36,7 @@ struct alignas(16) DecodeSequence {
 };
 
 // Decode work is one line: the segments of each KV head of each decode sequence in turn. It is cut
-// into a run for each SM; this is where a run begins and the one before it ends.
+// into one run or a few for each SM; this is where a run begins and the one before it ends.
 struct alignas(16) DecodeBoundary {
   DecodeSequence at;
   int32_t sequence;  // index among the decode sequences; their number at the line's end
@@ -86,7 +87,7 @@ inline AttentionPlanView ViewPlan(const AttentionLimits& limits, std::byte* data
   take(1, view.counters);
   take(MaxPrefillUnits(limits), view.prefill);
   take(limits.max_sequences + 2, view.decode);
-  take(NumSms() + 1, view.boundaries);
+  take(kMaxRunsPerSm * NumSms() + 1, view.boundaries);
   take(kSplitSlots * limits.num_heads, view.arrived);
   take(kSplitSlots * limits.num_heads * limits.head_dim, view.partial_o);
   take(kSplitSlots * limits.num_heads * 2, view.partial_ml);

@@ -19,10 +19,11 @@ struct NarrowPrefillShared {
   int32_t ticket;
 };
 
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 class NarrowPrefillBlock {
  public:
   using Shared = NarrowPrefillShared<kHeadDim>;
+  using Visible = VisibleRun<Mask::kFromStart>;
 
   __device__ NarrowPrefillBlock(const AttentionParameters& p, Shared* shared)
       : p_(p), shared_(shared) {}
@@ -47,36 +48,41 @@ class NarrowPrefillBlock {
     s_ = ReadUnitSequence(p_, unit.sequence);
     kv_head_ = kv_head;
     const int32_t row0 = unit.begin + static_cast<int32_t>(threadIdx.x / 32) * kWarpRows;
-    first_position_ = s_.Position(unit.begin / p_.group);
-    const int32_t tiles = s_.Position((unit.end - 1) / p_.group) / kAttentionTile + 1;
-    // Of the warp's last row; -1 of a warp without rows.
-    const int32_t warp_position =
-        row0 < unit.end ? s_.Position((min(row0 + kWarpRows, unit.end) - 1) / p_.group) : -1;
-    const int32_t warp_tiles = warp_position / kAttentionTile + (warp_position >= 0 ? 1 : 0);
+    const Visible to_all = VisibleToAll<Mask>(p_, s_, unit.begin, unit.end);
+    const int32_t first_tile = FirstTileOfRow<Mask>(p_, s_, unit.begin);
+    const int32_t tile_end = TileEndOfRow<Mask>(p_, s_, unit.end - 1);
+    // Tiles of the warp: none of a warp without rows.
+    const bool has_rows = row0 < unit.end;
+    const int32_t warp_first = has_rows ? FirstTileOfRow<Mask>(p_, s_, row0) : 0;
+    const int32_t warp_end =
+        has_rows ? TileEndOfRow<Mask>(p_, s_, min(row0 + kWarpRows, unit.end) - 1) : 0;
     const int32_t row = row0 + static_cast<int32_t>(threadIdx.x % 32) / 4;
-    const int32_t position0 = s_.Position(min(row, unit.end - 1) / p_.group);
-    const int32_t position1 = s_.Position(min(row + 8, unit.end - 1) / p_.group);
+    const Visible visible0 = VisibleOfRow<Mask>(p_, s_, min(row, unit.end - 1));
+    const Visible visible1 = VisibleOfRow<Mask>(p_, s_, min(row + 8, unit.end - 1));
 
-    CopyTile(0, 0);
+    CopyTile(first_tile, first_tile % 2);
     uint32_t q[kHeadDim / 16][4] = {};
-    if (warp_tiles > 0) LoadQueries<kHeadDim>(p_, s_, {kv_head_, row0, unit.end}, q);
+    if (has_rows) LoadQueries<kHeadDim>(p_, s_, {kv_head_, row0, unit.end}, q);
     RowSum fold[2] = {{-INFINITY, 0.0f}, {-INFINITY, 0.0f}};
     state_.Clear();
-    for (int32_t tile = 0; tile < tiles; ++tile) {
+    for (int32_t tile = first_tile; tile < tile_end; ++tile) {
       const int stage = tile % 2;
+      const int32_t start = tile * kAttentionTile;
       WaitCopies<0>();
-      if ((tile + 1) * kAttentionTile > first_position_ + 1) ZeroUnseen(stage);
+      if (!to_all.SeesAll(start, start + kAttentionTile)) ZeroUnseen(stage);
       __syncthreads();  // this tile is there; the other stage is no longer read
-      if (tile + 1 < tiles) CopyTile(tile + 1, 1 - stage);
-      if (tile >= warp_tiles) continue;
-      RunTile(tile, stage, q, position0, position1);
-      if (tile + 1 == warp_tiles || (tile + 1) % kSegmentTiles == 0) {
-        const int32_t segment = tile / kSegmentTiles;
-        FoldSegment(segment, tile + 1 == warp_tiles, position0, position1, fold);
-        if (tile + 1 < warp_tiles) state_.Clear();
+      if (tile + 1 < tile_end) CopyTile(tile + 1, 1 - stage);
+      if (tile < warp_first || tile >= warp_end) continue;
+      RunTile(stage, q, visible0.From(start), visible1.From(start));
+      if (tile + 1 == warp_end || (tile + 1) % kSegmentTiles == 0) {
+        const bool is_first = tile / kSegmentTiles == warp_first / kSegmentTiles;
+        const int32_t segment = tile / kSegmentTiles * kAttentionSegment;
+        FoldSegment(is_first, tile + 1 == warp_end, visible0.From(segment), visible1.From(segment),
+                    fold);
+        if (tile + 1 < warp_end) state_.Clear();
       }
     }
-    if (warp_tiles > 0) {
+    if (has_rows) {
       StoreAnswers<kHeadDim>(p_, s_, {kv_head_, row0, unit.end}, state_.o, fold);
     }
   }
@@ -114,35 +120,35 @@ class NarrowPrefillBlock {
     }
   }
 
-  __device__ __forceinline__ void RunTile(int32_t tile, int stage,
-                                          const uint32_t (&q)[kHeadDim / 16][4], int32_t position0,
-                                          int32_t position1) {
+  __device__ __forceinline__ void RunTile(int stage, const uint32_t (&q)[kHeadDim / 16][4],
+                                          const Visible& visible0, const Visible& visible1) {
     const uint32_t keys = SharedAddress(shared_->kv[stage][0]);
     const uint32_t values = SharedAddress(shared_->kv[stage][1]);
-    const int32_t start = tile * kAttentionTile;
     float s[16][4];
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
       ScoreChunk<kHeadDim>(s[2 * i], s[2 * i + 1], q, keys + i * KvChunk<kHeadDim>::kBytes);
     }
     uint32_t probabilities[kTileChunks][4];
-    state_.Softmax(s, position0 + 1 - start, position1 + 1 - start, p_.scale, probabilities);
+    state_.Softmax(s, visible0, visible1, p_.scale, probabilities);
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
       ValueChunk<kHeadDim>(state_.o, probabilities[i], values + i * KvChunk<kHeadDim>::kBytes);
     }
   }
 
-  // The fold so far waits in shared memory; after the last segment it is in state_.o.
-  __device__ __forceinline__ void FoldSegment(int32_t segment, bool last, int32_t position0,
-                                              int32_t position1, RowSum (&fold)[2]) {
-    const int32_t start = segment * kSegmentTiles * kAttentionTile;
-    const FoldScales row0 = FoldRow(state_.sum[0], position0 >= start, &fold[0]);
-    const FoldScales row1 = FoldRow(state_.sum[1], position1 >= start, &fold[1]);
+  // The fold so far waits in shared memory; after the last segment it is in state_.o. visible: from
+  // the segment's start.
+  __device__ __forceinline__ void FoldSegment(bool first, bool last, const Visible& visible0,
+                                              const Visible& visible1, RowSum (&fold)[2]) {
+    const FoldScales row0 =
+        FoldRow(state_.sum[0], visible0.SeesAny(0, kAttentionSegment), &fold[0]);
+    const FoldScales row1 =
+        FoldRow(state_.sum[1], visible1.SeesAny(0, kAttentionSegment), &fold[1]);
 #pragma unroll
     for (int j = 0; j < kHeadDim / 8; ++j) {
       auto* parked = reinterpret_cast<float4*>(shared_->fold[j][threadIdx.x]);
-      if (segment > 0) {
+      if (!first) {
         const float4 before = *parked;
         state_.o[j][0] = FoldValue(before.x, state_.o[j][0], row0);
         state_.o[j][1] = FoldValue(before.y, state_.o[j][1], row0);
@@ -162,7 +168,6 @@ class NarrowPrefillBlock {
   SegmentState<kHeadDim> state_;
   UnitSequence s_;
   int32_t kv_head_ = 0;
-  int32_t first_position_ = 0;
 };
 
 }  // namespace vexact::sm90

@@ -18,10 +18,11 @@ struct PrefillShared {
 };
 
 // The consumer warps on prefill units.
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 class PrefillConsumer {
  public:
   using Shared = PrefillShared<kHeadDim>;
+  using Visible = VisibleRun<Mask::kFromStart>;
 
   __device__ PrefillConsumer(const AttentionParameters& p, Shared* shared,
                              RingReader<kHeadDim>* reader)
@@ -29,23 +30,27 @@ class PrefillConsumer {
 
   __device__ __forceinline__ void RunUnit(const PrefillWork& unit) {
     const int32_t row0 = unit.rows.begin + Group() * 64;
-    const int32_t last =
-        row0 < unit.rows.end ? unit.s.Position((min(row0 + 64, unit.rows.end) - 1) / p_.group) : -1;
-    const int32_t tiles = last / kAttentionTile + (last >= 0 ? 1 : 0);  // of the group
-    const int32_t first_position = unit.s.Position(unit.rows.begin / p_.group);
+    // Tiles of the group: none of a group without rows.
+    const bool has_rows = row0 < unit.rows.end;
+    const int32_t first_tile = has_rows ? FirstTileOfRow<Mask>(p_, unit.s, row0) : 0;
+    const int32_t tile_end =
+        has_rows ? TileEndOfRow<Mask>(p_, unit.s, min(row0 + 64, unit.rows.end) - 1) : 0;
+    const Visible to_all = VisibleToAll<Mask>(p_, unit.s, unit.rows.begin, unit.rows.end);
     const int32_t warp_row = row0 + WarpIndex() % 4 * kWarpRows;
     const int32_t row = min(warp_row + Lane() / 4, unit.rows.end - 1);
     const int32_t row8 = min(warp_row + Lane() / 4 + 8, unit.rows.end - 1);
-    const int32_t position0 = unit.s.Position(row / p_.group);
-    const int32_t position1 = unit.s.Position(row8 / p_.group);
+    const Visible visible0 = VisibleOfRow<Mask>(p_, unit.s, row);
+    const Visible visible1 = VisibleOfRow<Mask>(p_, unit.s, row8);
     CopyQueries(unit, row0);
     state_.Clear();
     fold_.Clear();
-    for (int32_t tile = 0; tile < unit.tiles; ++tile) {
-      const bool unseen = (tile + 1) * kAttentionTile > first_position + 1;
-      RunTile(tile, tile < tiles, unseen, position0, position1);
-      if (tile < tiles && (tile + 1 == tiles || (tile + 1) % kSegmentTiles == 0)) {
-        FoldSegment(tile / kSegmentTiles, position0, position1);
+    for (int32_t tile = unit.first_tile; tile < unit.tile_end; ++tile) {
+      const int32_t start = tile * kAttentionTile;
+      const bool seen = (Mask::kFromStart || tile >= first_tile) && tile < tile_end;
+      RunTile(seen, !to_all.SeesAll(start, start + kAttentionTile), visible0.From(start),
+              visible1.From(start));
+      if (seen && (tile + 1 == tile_end || (tile + 1) % kSegmentTiles == 0)) {
+        FoldSegment(tile / kSegmentTiles, visible0, visible1);
         state_.Clear();
       }
     }
@@ -90,17 +95,16 @@ class PrefillConsumer {
     MeetGroup();
   }
 
-  // unseen: not all rows of the block see all of the tile.
-  __device__ __forceinline__ void RunTile(int32_t tile, bool seen, bool unseen, int32_t position0,
-                                          int32_t position1) {
-    const int32_t start = tile * kAttentionTile;
+  // seen: by a row of the group; unseen: not all rows of the block see all of the tile.
+  __device__ __forceinline__ void RunTile(bool seen, bool unseen, const Visible& visible0,
+                                          const Visible& visible1) {
     uint32_t probabilities[kTileChunks][4];
     const unsigned char* keys = reader_->Await();
     if (seen) {
       float s[16][4] = {};
       ComputeScores(keys, s);
       reader_->Release();
-      state_.Softmax(s, position0 + 1 - start, position1 + 1 - start, p_.scale, probabilities);
+      state_.Softmax(s, visible0, visible1, p_.scale, probabilities);
     } else {
       reader_->Release();
     }
@@ -154,11 +158,12 @@ class PrefillConsumer {
     MeetConsumers();
   }
 
-  __device__ __forceinline__ void FoldSegment(int32_t segment, int32_t position0,
-                                              int32_t position1) {
+  __device__ __forceinline__ void FoldSegment(int32_t segment, const Visible& visible0,
+                                              const Visible& visible1) {
     const int32_t start = segment * kAttentionSegment;
-    const FoldScales row0 = FoldRow(state_.sum[0], position0 >= start, &fold_.sum[0]);
-    const FoldScales row1 = FoldRow(state_.sum[1], position1 >= start, &fold_.sum[1]);
+    const int32_t end = start + kAttentionSegment;
+    const FoldScales row0 = FoldRow(state_.sum[0], visible0.SeesAny(start, end), &fold_.sum[0]);
+    const FoldScales row1 = FoldRow(state_.sum[1], visible1.SeesAny(start, end), &fold_.sum[1]);
 #pragma unroll
     for (int j = 0; j < kHeadDim / 8; ++j) {
       fold_.o[j][0] = FoldValue(fold_.o[j][0], state_.o[j][0], row0);

@@ -28,14 +28,29 @@ namespace vexact {
 using sm90::CheckCuda;
 using sm90::Launch;
 
+// The same for every sequence of a problem: a prefix as long as the mask allows, up to `length`;
+// documents of `length` tokens.
+struct ProblemMask {
+  MaskKind kind = MaskKind::kCausal;
+  int32_t length = 0;  // or the window
+};
 struct AttentionShape {
   int64_t heads;
   int64_t kv_heads;
   int64_t head_dim;
+  ProblemMask mask = {};
 };
 struct AttentionSequence {
   int64_t context;
   int64_t tokens;
+};
+
+// The kernels to run, and where.
+struct AttentionTarget {
+  void (*run)(const AttentionArgs& args, Stream& stream);
+  int32_t runs_per_sm;  // of their plans
+  bool has_masks;       // others than the causal one
+  cudaStream_t cuda;
 };
 
 inline Buffer DeviceBuffer(size_t bytes) {
@@ -126,6 +141,22 @@ static __global__ void PassOn() {
   sm90::WaitForEarlier();
 }
 
+// What a row sees, as one run of positions whatever the mask.
+__device__ inline VisibleRun<false> PlainVisible(const AttentionMask& mask, int32_t position,
+                                                 int64_t row) {
+  switch (mask.kind) {
+    case MaskKind::kCausal:
+      return {0, position + 1};
+    case MaskKind::kSlidingWindow:
+      return {max(0, position + 1 - mask.window), position + 1};
+    case MaskKind::kPrefixLm:
+      return {0, position + 1 + mask.reach[row]};
+    case MaskKind::kDocument:
+      return {position - mask.reach[row], position + 1};
+  }
+  return {0, 0};
+}
+
 // numerics.md as it reads: one block of 128 threads for one query row and head.
 static __global__ void PlainAttention(AttentionArgs args, float scale) {
   __shared__ float scores[kAttentionTile];
@@ -137,51 +168,60 @@ static __global__ void PlainAttention(AttentionArgs args, float scale) {
   const PagedSequences& sequences = args.sequences;
   int64_t s = 0;
   while (sequences.query_start[s + 1] <= row) ++s;
-  const int64_t visible = sequences.context_len[s] - (sequences.query_start[s + 1] - row) + 1;
+  const auto position =
+      static_cast<int32_t>(sequences.context_len[s] - (sequences.query_start[s + 1] - row));
+  const VisibleRun<false> visible = PlainVisible(sequences.mask, position, row);
   const int64_t head_dim = args.kv.head_dim;
   const int64_t kv_head = head / (args.num_heads / args.kv.num_kv_heads);
   const int32_t* blocks = sequences.block_tables + sequences.block_table_start[s];
   const auto offset = [&](int64_t p) { return p % args.kv.block_size * head_dim; };
   const int t = static_cast<int>(threadIdx.x);
   float fold_m = 0, fold_l = 0, fold_o = 0;  // o of column t
-  for (int64_t start = 0; start < visible; start += kAttentionSegment) {
+  bool fold_is_empty = true;
+  for (int32_t start = 0; start < visible.end; start += kAttentionSegment) {
     float m = -INFINITY, l = 0, o = 0;
-    for (int64_t tile = start; tile < min(visible, start + kAttentionSegment);
-         tile += kAttentionTile) {
-      const auto count = static_cast<int>(min(int64_t{kAttentionTile}, visible - tile));
-      if (t < count) {
+    bool is_empty = true;
+    for (int32_t tile = start; tile < start + kAttentionSegment; tile += kAttentionTile) {
+      if (!visible.SeesAny(tile, tile + kAttentionTile)) continue;
+      const VisibleRun<false> here = visible.From(tile);
+      const int first = max(0, here.begin);
+      const int count = min(kAttentionTile, here.end);
+      if (here.Sees(t)) {
         const bf16* key = args.kv.Keys(blocks[(tile + t) / args.kv.block_size], kv_head);
         scores[t] = Chain(args.q[row] + head * head_dim, key + offset(tile + t), head_dim);
       }
       __syncthreads();
       if (t == 0) {
         largest = -INFINITY;
-        for (int j = 0; j < count; ++j) {
+        for (int j = first; j < count; ++j) {
           if (scores[j] > largest) largest = scores[j];
         }
       }
       __syncthreads();
       const float mn = fmaxf(m, ceilf(__fmul_rn(largest, scale)));
-      const float rescale = tile == start ? 0.0f : Ex2(__fsub_rn(m, mn));
-      tree[t] = t < count ? Ex2(__fmaf_rn(scores[t], scale, -mn)) : 0.0f;
+      const float rescale = is_empty ? 0.0f : Ex2(__fsub_rn(m, mn));
+      tree[t] = here.Sees(t) ? Ex2(__fmaf_rn(scores[t], scale, -mn)) : 0.0f;
       rounded[t] = Bf16FromFloat(tree[t]);
       __syncthreads();
       if (t == 0) Tree128(tree);
       bf16 column[kAttentionTile] = {};
       if (t < head_dim) {
-        for (int j = 0; j < count; ++j) {
+        for (int j = first; j < count; ++j) {
           const bf16* value = args.kv.Values(blocks[(tile + j) / args.kv.block_size], kv_head);
           column[j] = value[offset(tile + j) + t];
         }
-        o = Chain(tile == start ? 0.0f : __fmul_rn(o, rescale), rounded, column, kAttentionTile);
+        o = Chain(is_empty ? 0.0f : __fmul_rn(o, rescale), rounded, column, kAttentionTile);
       }
       __syncthreads();
-      l = __fadd_rn(tile == start ? 0.0f : __fmul_rn(l, rescale), tree[0]);
+      l = __fadd_rn(is_empty ? 0.0f : __fmul_rn(l, rescale), tree[0]);
       m = mn;
+      is_empty = false;
       __syncthreads();
     }
-    if (start == 0) {
+    if (is_empty) continue;
+    if (fold_is_empty) {
       fold_m = m, fold_l = l, fold_o = o;
+      fold_is_empty = false;
       continue;
     }
     const float mn = fmaxf(fold_m, m);
@@ -200,13 +240,16 @@ static __global__ void PlainAttention(AttentionArgs args, float scale) {
 class AttentionProblem {
  public:
   AttentionProblem(const AttentionShape& shape, std::vector<AttentionSequence> sequences,
-                   int64_t block_size, int64_t layers, bool same, cudaStream_t cuda)
-      : shape_(shape), sequences_(std::move(sequences)), layers_(layers) {
-    stream_.cuda = cuda;
-    std::vector<int32_t> query_start = {0}, contexts, table_start, tables;
+                   int64_t block_size, int64_t layers, bool same, const AttentionTarget& target)
+      : shape_(shape), sequences_(std::move(sequences)), layers_(layers), run_(target.run) {
+    stream_.cuda = target.cuda;
+    plan_.runs_per_sm = target.runs_per_sm;
+    std::vector<int32_t> query_start = {0}, contexts, table_start, tables, reach;
     for (const AttentionSequence& s : sequences_) {
       query_start.push_back(query_start.back() + static_cast<int32_t>(s.tokens));
       contexts.push_back(static_cast<int32_t>(s.context));
+      max_rows_ = std::max(max_rows_, s.tokens);
+      for (int64_t p = s.context - s.tokens; p < s.context; ++p) reach.push_back(ReachOf(s, p));
       table_start.push_back(static_cast<int32_t>(tables.size()));
       for (int64_t p = 0; p < s.context; p += block_size) {
         tables.push_back(static_cast<int32_t>(tables.size()));
@@ -224,6 +267,7 @@ class AttentionProblem {
     contexts_ = Upload(contexts);
     table_start_ = Upload(table_start);
     tables_ = Upload(tables);
+    reach_ = Upload(reach);
     plan_.limits = {rows_, static_cast<int64_t>(sequences_.size()), shape.heads, shape.kv_heads,
                     shape.head_dim};
     plan_.storage = DeviceBuffer(AttentionPlanBytesSm90(plan_.limits));
@@ -245,18 +289,25 @@ class AttentionProblem {
                        Rows<bf16>(y_.as<bf16>(), rows_, Columns()),
                        shape_.heads,
                        kv_,
-                       {static_cast<int64_t>(sequences_.size()), query_start_.as<int32_t>(),
-                        contexts_.as<int32_t>(), table_start_.as<int32_t>(), tables_.as<int32_t>()},
+                       {static_cast<int64_t>(sequences_.size()),
+                        query_start_.as<int32_t>(),
+                        contexts_.as<int32_t>(),
+                        table_start_.as<int32_t>(),
+                        tables_.as<int32_t>(),
+                        max_rows_,
+                        {shape_.mask.kind, shape_.mask.length, reach_.as<int32_t>()}},
                        &plan_};
     args.kv.pool += layer * layer_elements_;
     return args;
   }
 
+  // Decode work then runs in the kernel that has prefill's code too.
+  void ExpectLongChunks() { max_rows_ = PagedSequences().max_rows; }
   void Plan() { PlanAttentionSm90(Args(0).sequences, plan_, stream_); }
   void Run() {
     ForgetAnswer();
     Plan();
-    AttentionSm90(Args(0), stream_);
+    run_(Args(0), stream_);
   }
   std::vector<uint16_t> Answer() {
     Run();
@@ -272,7 +323,7 @@ class AttentionProblem {
     sm90::LaunchDependent(FillNewestLate, count, 128, 0, stream_, args.kv, args.sequences,
                           SeedOf(0));
     sm90::LaunchDependent(PassOn, 1, 32, 0, stream_);
-    AttentionSm90(args, stream_);
+    run_(args, stream_);
     return Words();
   }
   std::vector<uint16_t> PlainAnswer() {
@@ -318,7 +369,7 @@ class AttentionProblem {
   // Of one layer, the median of recorded runs over all layers.
   double Microseconds() {
     Plan();
-    return Median([&](int64_t layer) { AttentionSm90(Args(layer), stream_); }) /
+    return Median([&](int64_t layer) { run_(Args(layer), stream_); }) /
            static_cast<double>(layers_);
   }
   double PlanMicroseconds() {
@@ -327,17 +378,21 @@ class AttentionProblem {
 
   int64_t Columns() const { return shape_.heads * shape_.head_dim; }
   size_t Elements() const { return static_cast<size_t>(rows_ * Columns()); }
+  // Of positions that any row sees.
   double KvBytes() const {
     double tokens = 0;
-    for (const AttentionSequence& s : sequences_) tokens += static_cast<double>(s.context);
+    for (const AttentionSequence& s : sequences_) {
+      tokens += static_cast<double>(s.context - BeginOf(s, s.context - s.tokens));
+    }
     return tokens * static_cast<double>(shape_.kv_heads * shape_.head_dim * 4);
   }
   double Flop() const {
     double pairs = 0;
     for (const AttentionSequence& s : sequences_) {
-      const auto context = static_cast<double>(s.context);
-      const auto tokens = static_cast<double>(s.tokens);
-      pairs += tokens * (context - tokens) + tokens * (tokens + 1) / 2;
+      for (int64_t p = s.context - s.tokens; p < s.context; ++p) {
+        const int64_t later = shape_.mask.kind == MaskKind::kPrefixLm ? ReachOf(s, p) : 0;
+        pairs += static_cast<double>(p + 1 + later - BeginOf(s, p));
+      }
     }
     return pairs * static_cast<double>(shape_.heads * shape_.head_dim * 4);
   }
@@ -350,6 +405,25 @@ class AttentionProblem {
       visit(row, s.context - s.tokens, s.tokens);
       row += s.tokens;
     }
+  }
+
+  // AttentionMask::reach of a sequence's row at position p.
+  int32_t ReachOf(const AttentionSequence& s, int64_t p) const {
+    const int64_t length = shape_.mask.length;
+    if (shape_.mask.kind == MaskKind::kDocument) return static_cast<int32_t>(p % length);
+    if (shape_.mask.kind != MaskKind::kPrefixLm) return 0;
+    // A prefix lies before the rows, or they begin with it.
+    const int64_t prefix =
+        std::min(length, s.tokens == s.context ? s.context : s.context - s.tokens);
+    return static_cast<int32_t>(std::max<int64_t>(0, prefix - 1 - p));
+  }
+  // The first position that the row at p sees.
+  int64_t BeginOf(const AttentionSequence& s, int64_t p) const {
+    if (shape_.mask.kind == MaskKind::kDocument) return p - ReachOf(s, p);
+    if (shape_.mask.kind == MaskKind::kSlidingWindow) {
+      return std::max<int64_t>(0, p + 1 - shape_.mask.length);
+    }
+    return 0;
   }
 
   static uint32_t SeedOf(int64_t layer) { return static_cast<uint32_t>(17 * layer + 3); }
@@ -399,9 +473,11 @@ class AttentionProblem {
   AttentionShape shape_;
   std::vector<AttentionSequence> sequences_;
   int64_t layers_;
+  void (*run_)(const AttentionArgs& args, Stream& stream);
   int64_t rows_ = 0;
+  int64_t max_rows_ = 0;  // of a sequence
   int64_t layer_elements_ = 0;
-  Buffer pool_, q_, y_, query_start_, contexts_, table_start_, tables_;
+  Buffer pool_, q_, y_, query_start_, contexts_, table_start_, tables_, reach_;
   AttentionPlan plan_;
   PagedKv kv_;
   Stream stream_;

@@ -50,17 +50,44 @@ class CachedHead {
   int64_t kv_head_;
 };
 
-// Adds positions [begin, end) to the segment's partial; end - begin <= kAttentionTile, and the
-// tile's later positions are not visible.
-void AddTile(const CachedHead& cached, const bf16* q, int64_t begin, int64_t end,
+// Whether a row sees `position`, in the words of the law.
+bool Sees(const AttentionMask& mask, const AttentionRow& row, int64_t position) {
+  switch (mask.kind) {
+    case MaskKind::kCausal:
+      return position <= row.position;
+    case MaskKind::kSlidingWindow:
+      return position <= row.position && row.position < position + mask.window;
+    case MaskKind::kPrefixLm:
+      return position <= row.position + mask.reach[row.row];
+    case MaskKind::kDocument:
+      return position <= row.position && row.position <= position + mask.reach[row.row];
+  }
+  VX_CHECK(false, "a MaskKind");
+  return false;
+}
+
+// Which positions of the tile that begins at `begin` a row sees; none from `context` on.
+struct TileView {
+  TileView(const AttentionMask& mask, const AttentionRow& row, int64_t begin, int64_t context) {
+    for (int64_t j = 0; j < kAttentionTile && begin + j < context; ++j) {
+      sees[j] = Sees(mask, row, begin + j);
+      any = any || sees[j];
+    }
+  }
+  bool sees[kAttentionTile] = {};
+  bool any = false;
+};
+
+// Adds the positions of a tile that are visible to the segment's partial.
+void AddTile(const CachedHead& cached, const bf16* q, int64_t begin, const TileView& view,
              Partial* segment) {
   const auto head_dim = static_cast<int64_t>(segment->o.size());
   const float c = AttentionScale(head_dim);
-  const int64_t visible = end - begin;
 
   float scores[kAttentionTile];
   float largest = -std::numeric_limits<float>::infinity();
-  for (int64_t j = 0; j < visible; ++j) {
+  for (int64_t j = 0; j < kAttentionTile; ++j) {
+    if (!view.sees[j]) continue;
     scores[j] = Chain(q, cached.Key(begin + j), head_dim);
     if (scores[j] > largest) largest = scores[j];  // ignores NaN
   }
@@ -76,14 +103,17 @@ void AddTile(const CachedHead& cached, const bf16* q, int64_t begin, int64_t end
 
   float p[kAttentionTile] = {};       // 0 where not visible
   bf16 rounded[kAttentionTile] = {};  // P
-  for (int64_t j = 0; j < visible; ++j) {
+  for (int64_t j = 0; j < kAttentionTile; ++j) {
+    if (!view.sees[j]) continue;
     p[j] = Ex2(std::fma(scores[j], c, -m));
     rounded[j] = Bf16FromFloat(p[j]);
   }
   segment->l = segment->l + Tree128(p);
   for (int64_t d = 0; d < head_dim; ++d) {
     bf16 values[kAttentionTile] = {};  // column d of V, 0 where not visible
-    for (int64_t j = 0; j < visible; ++j) values[j] = cached.Value(begin + j)[d];
+    for (int64_t j = 0; j < kAttentionTile; ++j) {
+      if (view.sees[j]) values[j] = cached.Value(begin + j)[d];
+    }
     segment->o[d] = Chain(segment->o[d], rounded, values, kAttentionTile);
   }
 }
@@ -112,18 +142,19 @@ void AttentionRowReference(const AttentionArgs& args, const AttentionRow& row, i
   const int64_t kv_head = row.head / (args.num_heads / args.kv.num_kv_heads);
   const CachedHead cached(args, row.sequence, kv_head);
   const bf16* q = args.q[row.row] + row.head * head_dim;
-  const int64_t visible = row.position + 1;
+  const int64_t context = args.sequences.context_len[row.sequence];
 
   Partial empty;
   empty.o.assign(static_cast<size_t>(head_dim), 0.0f);
   Partial fold = empty;
-  for (int64_t start = 0; start < visible; start += segment) {
-    const int64_t segment_end = std::min(visible, start + segment);
+  for (int64_t start = 0; start < context; start += segment) {
+    const int64_t segment_end = std::min(context, start + segment);
     Partial partial = empty;
     for (int64_t begin = start; begin < segment_end; begin += kAttentionTile) {
-      AddTile(cached, q, begin, std::min(segment_end, begin + kAttentionTile), &partial);
+      const TileView view(args.sequences.mask, row, begin, context);
+      if (view.any) AddTile(cached, q, begin, view, &partial);
     }
-    FoldSegment(partial, &fold);
+    if (!partial.empty) FoldSegment(partial, &fold);
   }
   const float reciprocal = 1.0f / fold.l;
   for (int64_t d = 0; d < head_dim; ++d) y[d] = fold.o[d] * reciprocal;

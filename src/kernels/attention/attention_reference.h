@@ -9,8 +9,8 @@ namespace vexact {
 
 struct AttentionRow {
   int64_t sequence;
-  int64_t row;       // of args.q
-  int64_t position;  // sees positions 0..position
+  int64_t row;  // of args.q
+  int64_t position;
   int64_t head;
 };
 

@@ -103,11 +103,13 @@ class RingReader {
   }
   __device__ __forceinline__ int32_t NextTicket() {
     WaitBarrier(SharedAddress(&ring_->ticket_full[mail_.stage]), mail_.round);
-    const int32_t ticket = ring_->ticket[mail_.stage];
-    __syncwarp();
-    if (Lane() == 0) Arrive(SharedAddress(&ring_->ticket_empty[mail_.stage]));
+    int32_t ticket = 0;
+    if (Lane() == 0) {  // reads and arrives: compute-sanitizer does not see through __syncwarp
+      ticket = ring_->ticket[mail_.stage];
+      Arrive(SharedAddress(&ring_->ticket_empty[mail_.stage]));
+    }
     mail_.Advance();
-    return ticket;
+    return __shfl_sync(kAllLanes, ticket, 0);
   }
 
  private:
@@ -122,15 +124,7 @@ struct BlockWork {
   int32_t runs;           // of decode
 };
 
-// By one thread of each block, once it takes no more: the last one sets the tickets back.
-__device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
-  __threadfence();
-  if (atomicAdd(&counters->blocks_finished, 1) != static_cast<int32_t>(gridDim.x) - 1) return;
-  counters->taken = 0;
-  counters->blocks_finished = 0;
-}
-
-template <int kHeadDim>
+template <int kHeadDim, typename Mask>
 class RingProducer {
  public:
   using Ring = KvRing<kHeadDim>;
@@ -139,25 +133,28 @@ class RingProducer {
   __device__ RingProducer(const AttentionParameters& p, Ring* ring) : p_(p), ring_(ring) {}
 
   // The whole warp.
+  template <bool kPrefill>
   __device__ __forceinline__ void Run(const BlockWork& work) {
-    auto run = static_cast<int32_t>(blockIdx.x);
-    if (work.prefill_units > 0) {
-      Wait();
-      int32_t ticket = TakeTicket();
-      for (; ticket < work.prefill_units; ticket = TakeTicket()) {
-        CopyUnit(ReadPrefillWork(p_, ticket));
-      }
-      run = ticket - work.prefill_units;
+    if constexpr (kPrefill) {
+      if (work.prefill_units > 0) return RunByTickets(work);
     }
-    while (run < work.runs) {
-      CopyRun(run);
-      run = work.prefill_units > 0 ? TakeTicket() - work.prefill_units : work.runs;
-    }
-    if (work.prefill_units > 0 && Lane() == 0) FinishTickets(p_.plan.counters);
+    if (static_cast<int32_t>(blockIdx.x) < work.runs) CopyRun(static_cast<int32_t>(blockIdx.x));
   }
 
  private:
   static constexpr int kWindow = kWarp / kTileChunks;  // tiles whose blocks the lanes hold
+
+  __device__ __forceinline__ void RunByTickets(const BlockWork& work) {
+    Wait();
+    int32_t ticket = TakeTicket();
+    for (; ticket < work.prefill_units; ticket = TakeTicket()) {
+      CopyUnit(ReadPrefillWork<Mask>(p_, ticket));
+    }
+    for (; ticket - work.prefill_units < work.runs; ticket = TakeTicket()) {
+      CopyRun(ticket - work.prefill_units);
+    }
+    if (Lane() == 0) FinishTickets(p_.plan.counters);
+  }
 
   __device__ __forceinline__ void Wait() {
     if (!waited_) WaitForEarlier();
@@ -199,7 +196,7 @@ class RingProducer {
   // Of a chunk that holds no position of the sequence nothing is copied, and nothing is read.
   __device__ __forceinline__ void CopyRun(int32_t run) {
     table_ = -1;
-    DecodeCursor cursor(p_, ring_->RunAt(p_, run));
+    DecodeCursor<Mask> cursor(p_, ring_->RunAt(p_, run));
     for (; !cursor.done(); cursor.Advance()) {
       FindBlocks(cursor);
       const DecodeSequence& s = cursor.sequence();
@@ -224,7 +221,7 @@ class RingProducer {
 
   // Lane i holds the block of chunk i from window_ on. Past the L1 cache: a table that an earlier
   // step had at this place may still lie there.
-  __device__ __forceinline__ void FindBlocks(const DecodeCursor& cursor) {
+  __device__ __forceinline__ void FindBlocks(const DecodeCursor<Mask>& cursor) {
     const DecodeSequence& s = cursor.sequence();
     const int32_t tile = cursor.tile();
     if (s.first_block == table_ && tile >= window_ && tile < window_ + kWindow) return;
@@ -236,7 +233,7 @@ class RingProducer {
   }
 
   // Chunks [begin, end) of keys (part 0) or values (part 1) of the cursor's tile, a lane a chunk.
-  __device__ __forceinline__ void CopyChunks(const DecodeCursor& cursor, int stage, int part,
+  __device__ __forceinline__ void CopyChunks(const DecodeCursor<Mask>& cursor, int stage, int part,
                                              int32_t begin, int32_t end) const {
     const int chunk = Lane() % kTileChunks;
     const int32_t block =
@@ -252,7 +249,7 @@ class RingProducer {
     constexpr int kRunBytes = kAttentionTile * Chunk::kRunColumns * 2;
     const int chunk = Lane() % kTileChunks;
     const int run = Lane() / kTileChunks;
-    for (int32_t tile = 0; tile < work.tiles; ++tile) {
+    for (int32_t tile = work.first_tile; tile < work.tile_end; ++tile) {
       const int32_t position = tile * kAttentionTile + chunk * kChunk;
       const bool there = run < Chunk::kRuns && position < work.s.context;
       const int32_t block = there ? work.s.blocks[position >> p_.block_shift] : 0;

@@ -1,9 +1,13 @@
 // Stands alone on a GPU machine: `check` compares words with a plain device kernel and between
 // schedules; `words` compares hundreds of millions of words between cuts of the same prompts into
-// chunks and decode rows, on the device; `time` measures prefill and decode.
+// chunks and decode rows, on the device; `time` measures prefill and decode; `masks` is the part of
+// `check` that is about masks, and their times beside the causal one's.
 //
 //   scripts/build cuda vexact_gpu_benches
-//   build/cuda/attention_sm90_bench [check | words | time]
+//   build/cuda/attention_sm90_bench [all | check | words | time | masks] [fa | cute | cute-free]
+//
+// The portable kernels have the causal mask alone, and their free form no bits to compare: of it
+// there is only `time`.
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -20,6 +24,19 @@ using Sequences = std::vector<AttentionSequence>;
 constexpr double kBytesPerSecond = 4.8e12;
 constexpr double kFlopPerSecond = 790e12;
 constexpr AttentionShape kShapes[] = {{16, 8, 128}, {32, 4, 128}, {9, 3, 64}};
+
+std::string NameOf(const ProblemMask& mask) {
+  static constexpr const char* kNames[] = {"causal", "sliding-window", "prefix-lm", "document"};
+  const std::string name = kNames[static_cast<int>(mask.kind)];
+  return mask.kind == MaskKind::kCausal ? name : name + " " + std::to_string(mask.length);
+}
+// Ends within and at the edges of tiles and segments.
+constexpr ProblemMask kMasks[] = {
+    {MaskKind::kSlidingWindow, 1},   {MaskKind::kSlidingWindow, 100},
+    {MaskKind::kSlidingWindow, 256}, {MaskKind::kSlidingWindow, 700},
+    {MaskKind::kPrefixLm, 50},       {MaskKind::kPrefixLm, 600},
+    {MaskKind::kDocument, 37},       {MaskKind::kDocument, 300},
+};
 
 int64_t CountDiffering(const std::vector<uint16_t>& a, const std::vector<uint16_t>& b) {
   int64_t count = 0;
@@ -43,36 +60,42 @@ Sequences EdgeSequences(bool prefill, int64_t group) {
   return sequences;
 }
 
-int64_t CheckAgainstPlain(int64_t head_dim, int64_t group, int64_t block_size, cudaStream_t cuda) {
+// `heads`: two KV heads of as many query heads each.
+int64_t CheckAgainstPlain(const AttentionShape& heads, int64_t block_size,
+                          const AttentionTarget& on) {
+  const int64_t group = heads.heads / heads.kv_heads;
   int64_t all = 0;
   for (const bool with_prefill : {true, false}) {
-    AttentionProblem problem({2 * group, 2, head_dim}, EdgeSequences(with_prefill, group),
-                             block_size, 1, false, cuda);
+    AttentionProblem problem(heads, EdgeSequences(with_prefill, group), block_size, 1, false, on);
     const auto plain = problem.PlainAnswer();
     const int64_t first = CountDiffering(problem.Answer(), plain);
     const int64_t again = CountDiffering(problem.Answer(), plain);  // counters are back
     const int64_t late = CountDiffering(problem.LateAnswer(), plain);
-    std::printf("head_dim %3d group %2d blocks of %d, %s: %zu words, %lld %lld %lld differ\n",
-                static_cast<int>(head_dim), static_cast<int>(group), static_cast<int>(block_size),
-                with_prefill ? "mixed " : "decode", plain.size(), static_cast<long long>(first),
-                static_cast<long long>(again), static_cast<long long>(late));
+    problem.ExpectLongChunks();
+    const int64_t mixed = CountDiffering(problem.Answer(), plain);
+    std::printf(
+        "head_dim %3d group %2d blocks of %d, %s, %s: %zu words, %lld %lld %lld %lld differ\n",
+        static_cast<int>(heads.head_dim), static_cast<int>(group), static_cast<int>(block_size),
+        NameOf(heads.mask).c_str(), with_prefill ? "mixed " : "decode", plain.size(),
+        static_cast<long long>(first), static_cast<long long>(again), static_cast<long long>(late),
+        static_cast<long long>(mixed));
     std::fflush(stdout);
-    all += first + again + late;
+    all += first + again + late + mixed;
   }
   return all;
 }
 
 // The last rows of a prefill, again as decode rows: alone (cut into segments), and many at once
 // (whole).
-int64_t CheckSchedules(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, cuda);
+int64_t CheckSchedules(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prefill(shape, {{context, context}}, 16, 1, true, on);
   const auto wanted = prefill.Answer();
   const auto columns = static_cast<size_t>(shape.heads * shape.head_dim);
   int64_t differing = 0;
   int64_t words = 0;
   for (const int64_t copies : {1, 3, 2000}) {
     if (copies * context > 1100000) continue;
-    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, cuda);
+    AttentionProblem decode(shape, Sequences(copies, {context, 1}), 64, 1, true, on);
     decode.SetQueries(prefill.Query(context - 1));
     const auto y = decode.Answer();
     const uint16_t* last = wanted.data() + wanted.size() - columns;
@@ -93,37 +116,45 @@ struct WordCount {
 
 // A prompt in one prefill, and all of its rows again as chunks of every size, all chunks of a size
 // beside each other in one call. Chunks of one row are decode rows.
-WordCount CompareCuts(const AttentionShape& shape, int64_t context, cudaStream_t cuda) {
-  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, cuda);
+WordCount CompareCuts(const AttentionShape& shape, int64_t context, const AttentionTarget& on) {
+  AttentionProblem prompt(shape, {{context, context}}, 16, 1, true, on);
   prompt.Run();
   WordCount count;
+  const int64_t whole = shape.mask.kind == MaskKind::kPrefixLm ? shape.mask.length : 0;
   for (const int64_t chunk : {1, 2, 3, 16, 17, 64, 100, 128, 129, 256, 500, 1000}) {
     Sequences sequences;
-    for (int64_t first = 0; first < context; first += chunk) {
-      const int64_t tokens = std::min(chunk, context - first);
+    for (int64_t first = 0, tokens = 0; first < context; first += tokens) {
+      tokens = std::min(first == 0 ? std::max(chunk, whole) : chunk, context - first);
       sequences.push_back({first + tokens, tokens});
     }
-    AttentionProblem cut(shape, sequences, 64, 1, true, cuda);
+    AttentionProblem cut(shape, sequences, 64, 1, true, on);
     cut.SetQueriesOf(prompt);
     cut.Run();
     count.words += static_cast<int64_t>(cut.Elements());
     count.differing += static_cast<int64_t>(cut.CountDifferingFrom(prompt));
   }
-  std::printf("cuts: heads %lld/%lld of %lld, prompt of %lld: %lld words, %lld differ\n",
+  std::printf("cuts: heads %lld/%lld of %lld, %s, prompt of %lld: %lld words, %lld differ\n",
               static_cast<long long>(shape.heads), static_cast<long long>(shape.kv_heads),
-              static_cast<long long>(shape.head_dim), static_cast<long long>(context),
-              static_cast<long long>(count.words), static_cast<long long>(count.differing));
+              static_cast<long long>(shape.head_dim), NameOf(shape.mask).c_str(),
+              static_cast<long long>(context), static_cast<long long>(count.words),
+              static_cast<long long>(count.differing));
   std::fflush(stdout);
   return count;
 }
 
-int64_t CompareAllCuts(cudaStream_t cuda) {
+int64_t CompareAllCuts(const AttentionTarget& on) {
   WordCount all;
-  for (const int64_t context : {300, 2048, 3000}) {
-    for (const AttentionShape& shape : kShapes) {
-      const WordCount count = CompareCuts(shape, context, cuda);
-      all.words += count.words;
-      all.differing += count.differing;
+  const auto add = [&](const AttentionShape& shape, int64_t context) {
+    const WordCount count = CompareCuts(shape, context, on);
+    all.words += count.words;
+    all.differing += count.differing;
+  };
+  for (const AttentionShape& shape : kShapes) {
+    for (const int64_t context : {300, 2048, 3000}) add(shape, context);
+    if (!on.has_masks) continue;
+    for (AttentionShape masked = shape; const ProblemMask& mask : kMasks) {
+      masked.mask = mask;
+      add(masked, 2048);
     }
   }
   std::printf("words: %lld words compared, %lld differ\n", static_cast<long long>(all.words),
@@ -131,21 +162,36 @@ int64_t CompareAllCuts(cudaStream_t cuda) {
   return all.differing;
 }
 
-int64_t CheckAll(cudaStream_t cuda) {
+int64_t CheckMasks(const AttentionTarget& on) {
+  int64_t differing = 0;
+  for (const ProblemMask& mask : kMasks) {
+    for (const int64_t group : {1, 8}) {
+      for (const int64_t head_dim : {16, 32, 64, 128}) {
+        differing += CheckAgainstPlain({2 * group, 2, head_dim, mask}, 16, on);
+      }
+    }
+    differing += CheckAgainstPlain({4, 2, 128, mask}, 64, on);
+  }
+  std::printf("masks: %lld differing words in all\n", static_cast<long long>(differing));
+  return differing;
+}
+
+int64_t CheckAll(const AttentionTarget& on) {
   int64_t differing = 0;
   for (const int64_t group : {1, 2, 3, 4, 8, 16}) {
     for (const int64_t block_size : {16, 32, 64}) {
-      differing += CheckAgainstPlain(64, group, block_size, cuda);
-      differing += CheckAgainstPlain(128, group, block_size, cuda);
+      differing += CheckAgainstPlain({2 * group, 2, 64}, block_size, on);
+      differing += CheckAgainstPlain({2 * group, 2, 128}, block_size, on);
     }
   }
   for (const int64_t block_size : {16, 64}) {
-    differing += CheckAgainstPlain(16, 3, block_size, cuda);
-    differing += CheckAgainstPlain(32, 7, block_size, cuda);
+    differing += CheckAgainstPlain({6, 2, 16}, block_size, on);
+    differing += CheckAgainstPlain({14, 2, 32}, block_size, on);
   }
+  if (on.has_masks) differing += CheckMasks(on);
   for (const int64_t context : {500, 1000, 3000, 8192}) {
-    differing += CheckSchedules({16, 8, 128}, context, cuda);
-    differing += CheckSchedules({32, 4, 128}, context, cuda);
+    differing += CheckSchedules({16, 8, 128}, context, on);
+    differing += CheckSchedules({32, 4, 128}, context, on);
   }
   std::printf("check: %lld differing words in all\n", static_cast<long long>(differing));
   return differing;
@@ -161,13 +207,14 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
   std::fflush(stdout);
 }
 
-void TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                 int64_t layers, cudaStream_t cuda) {
-  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, cuda);
+double TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
+                   int64_t layers, const AttentionTarget& on) {
+  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, on);
   const double us = problem.Microseconds();
   Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
              " of " + std::to_string(shape.head_dim),
          problem, us);
+  return us;
 }
 
 Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned seed) {
@@ -179,30 +226,66 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
   return sequences;
 }
 
-void TimeAll(cudaStream_t cuda) {
+// Under masks that hide nothing the work is the causal mask's, and the ratio is what a mask costs;
+// under the others it is what skipping brings.
+void TimeMasks(const AttentionTarget& on) {
+  struct Load {
+    std::string name;
+    Sequences sequences;
+    int64_t layers;
+  };
+  const Load loads[] = {{"prefill of 2048", {{2048, 2048}}, 4},
+                        {"prefill of 8192", {{8192, 8192}}, 4},
+                        {"decode of 8 x 500", Sequences(8, {500, 1}), 32},
+                        {"decode of 64 x 1..1000", UniformSequences(64, 1, 1000, 4), 12},
+                        {"decode of 8 x 8192", Sequences(8, {8192, 1}), 8}};
+  constexpr int32_t kNothing = 1 << 20;
+  constexpr ProblemMask kTimed[] = {
+      {MaskKind::kSlidingWindow, kNothing}, {MaskKind::kPrefixLm, 1},
+      {MaskKind::kDocument, kNothing},      {MaskKind::kSlidingWindow, 1024},
+      {MaskKind::kPrefixLm, 1024},          {MaskKind::kDocument, 512}};
+  for (const AttentionShape& shape : {kShapes[0], kShapes[2]}) {
+    for (const Load& load : loads) {
+      const double causal = TimeProblem(load.name, shape, load.sequences, load.layers, on);
+      for (AttentionShape masked = shape; const ProblemMask& mask : kTimed) {
+        masked.mask = mask;
+        const double us =
+            TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences, load.layers, on);
+        std::printf("  %.2f of the causal mask's time\n", us / causal);
+      }
+    }
+  }
+}
+
+void TimeAll(const AttentionTarget& on) {
   for (const AttentionShape& shape : kShapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, cuda);
+                  tokens > 8192 ? 1 : 4, on);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, cuda);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, on);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, cuda);
+                  count >= 64 ? 4 : 64 * 4 / count, on);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, cuda);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, on);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, cuda);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, cuda);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, cuda);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, on);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, on);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, on);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, cuda);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, on);
   }
-  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, cuda);
+  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, on);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
+}
+
+template <Mode kMode>
+void RunCute(const AttentionArgs& args, Stream& stream) {
+  AttentionCute(kMode, args, stream);
 }
 
 }  // namespace
@@ -210,11 +293,23 @@ void TimeAll(cudaStream_t cuda) {
 
 int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "all";
-  cudaStream_t stream = nullptr;
-  vexact::sm90::CheckCuda(cudaStreamCreate(&stream));
+  const std::string kernels = argc > 2 ? argv[2] : "fa";
+  vexact::AttentionTarget on{vexact::AttentionSm90, 1, true, nullptr};
+  if (kernels != "fa") {
+    on.has_masks = false;
+    on.runs_per_sm = vexact::kAttentionCuteRunsPerSm;
+    on.run = kernels == "cute" ? vexact::RunCute<vexact::Mode::kInvariant>
+                               : vexact::RunCute<vexact::Mode::kVariant>;
+  }
+  vexact::sm90::CheckCuda(cudaStreamCreate(&on.cuda));
+  const bool has_bits = kernels != "cute-free";
   int64_t differing = 0;
-  if (what == "check" || what == "all") differing += vexact::CheckAll(stream);
-  if (what == "words" || what == "all") differing += vexact::CompareAllCuts(stream);
-  if (what == "time" || what == "all") vexact::TimeAll(stream);
+  if (has_bits && (what == "check" || what == "all")) differing += vexact::CheckAll(on);
+  if (has_bits && (what == "words" || what == "all")) differing += vexact::CompareAllCuts(on);
+  if (what == "time" || what == "all") vexact::TimeAll(on);
+  if (on.has_masks && what == "masks") {
+    differing += vexact::CheckMasks(on);
+    vexact::TimeMasks(on);
+  }
   return differing == 0 ? 0 : 1;
 }

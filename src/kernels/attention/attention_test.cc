@@ -2,10 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "kernels/attention/attention_reference.h"
 #include "support/attention_call.h"
+#include "support/attention_exact.h"
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
@@ -49,7 +48,7 @@ AttentionCall OracleCall(const OracleCase& c, int64_t block_size) {
 }
 
 TEST(Attention, EqualsTheOracle) {
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     for (int i = 0; i < 9; ++i) {
       for (const int64_t block_size : {16, 32, 64}) {
         SCOPED_TRACE(b.name + ", case " + std::to_string(i));
@@ -95,7 +94,7 @@ constexpr AttentionShape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1
                                       {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
 // Backends that take heads of this size; a CPU takes any.
 std::vector<NamedBackend> BackendsFor(const AttentionShape& shape) {
-  std::vector<NamedBackend> backends = AllBackends();
+  std::vector<NamedBackend> backends = AttentionBackends();
   std::erase_if(backends, [&](const NamedBackend& b) {
     return !b.backend
                 ->MakeAttentionPlan({.max_tokens = 1,
@@ -148,7 +147,7 @@ TEST(Attention, EqualsTheReferenceForEveryContextOfADecodeRow) {
     const std::vector<AttentionSequence> sequence = {
         RandomSequence(random, shape, Values::kNormal, context, 1)};
     const auto y = ApplyAttention(*reference, shape, sequence, 32);
-    for (const NamedBackend& b : AllBackends()) {
+    for (const NamedBackend& b : AttentionBackends()) {
       for (const int64_t block_size : kBlockSizes) {
         EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequence, block_size), y))
             << b.name << ", context " << context << ", blocks of " << block_size;
@@ -168,7 +167,7 @@ TEST(Attention, EqualsTheReferenceForQueriesThatAreNotFinite) {
           RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1)};
       sequences[0].q = RandomMatrix(random, values, 1, 256);
       const auto y = ApplyAttention(*reference, shape, sequences, 16);
-      for (const NamedBackend& b : AllBackends()) {
+      for (const NamedBackend& b : AttentionBackends()) {
         EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, sequences, 16), y)) << b.name;
       }
     }
@@ -184,7 +183,7 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
   poisoned.q.Fill(Poison<bf16>());
   poisoned.k.Fill(Poison<bf16>());
   poisoned.v.Fill(Poison<bf16>());
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     const auto prefill = ApplyAttention(*b.backend, shape, {whole}, 16);
     for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 1},
                                                                              {0, 17},
@@ -211,7 +210,7 @@ TEST(Attention, ARowDoesNotReadLaterPositionsOfItsOwnChunk) {
   std::mt19937 random(5);
   const AttentionShape shape{2, 1, 64};
   const AttentionSequence clean = RandomSequence(random, shape, Values::kNormal, 290, 290);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     const auto wanted = ApplyAttention(*b.backend, shape, {clean}, 16);
     for (const int64_t first_bad : {1, 16, 128, 257}) {
       AttentionSequence dirty = clean;
@@ -231,59 +230,13 @@ TEST(Attention, ASequenceWithoutRowsInThisCallChangesNothing) {
   const AttentionShape shape{2, 1, 32};
   const AttentionSequence a = RandomSequence(random, shape, Values::kNormal, 20, 2);
   const AttentionSequence idle = RandomSequence(random, shape, Values::kNormal, 30, 0);
-  for (const NamedBackend& b : AllBackends()) {
+  for (const NamedBackend& b : AttentionBackends()) {
     EXPECT_TRUE(SameBits(ApplyAttention(*b.backend, shape, {idle, a, idle}, 16),
                          ApplyAttention(*b.backend, shape, {a}, 16)))
         << b.name;
   }
 }
 
-// Softmax attention of one row and head in float64, and the weighted sum of |v|.
-struct Exact {
-  std::vector<double> y;
-  std::vector<double> magnitude;
-  double exponent_error;  // largest error of an exponent of two, see below
-};
-
-Exact ExactRow(const AttentionSequence& s, const AttentionShape& shape, int64_t row, int64_t head) {
-  const int64_t d = shape.head_dim;
-  const int64_t visible = s.k.rows() - s.q.rows() + row + 1;
-  const int64_t kv = head / (shape.num_heads / shape.num_kv_heads) * d;
-  const double scale = 1.4426950408889634 / std::sqrt(static_cast<double>(d));
-  Exact exact{std::vector<double>(d), std::vector<double>(d), 0};
-  double sum = 0;
-  for (int64_t j = 0; j < visible; ++j) {
-    double score = 0;
-    double size = 0;
-    for (int64_t i = 0; i < d; ++i) {
-      const double product = static_cast<double>(FloatFromBf16(s.q[row][head * d + i])) *
-                             FloatFromBf16(s.k[j][kv + i]);
-      score += product;
-      size += std::abs(product);
-    }
-    // The score: 21 * 2^-25 of its magnitude a dot16 step (linear_test.cc); c: u of the exponent;
-    // the fma, a difference of at most |exponent| + |Mn| + 1 <= 2 * size * scale + 2: u of that.
-    const double steps = std::ceil(static_cast<double>(d) / 16);
-    exact.exponent_error = std::max(exact.exponent_error,
-                                    scale * size * (steps * 21 * 0x1p-25 + 3 * 0x1p-24) + 0x1p-23);
-    const double p = std::exp2(score * scale);
-    sum += p;
-    for (int64_t i = 0; i < d; ++i) {
-      exact.y[i] += p * FloatFromBf16(s.v[j][kv + i]);
-      exact.magnitude[i] += p * std::abs(FloatFromBf16(s.v[j][kv + i]));
-    }
-  }
-  for (int64_t i = 0; i < d; ++i) {
-    exact.y[i] /= sum;
-    exact.magnitude[i] /= sum;
-  }
-  return exact;
-}
-
-// With W = sum of w |v|: each power is off by ln 2 times its exponent's error and 2.5 u of ex2; the
-// sum l by as much, and both O and l round in at most 8 dot16 steps (21 * 2^-25 each), 8 additions,
-// and 2 scalings a tile: for 6 tiles under 6 * 190 * 2^-25 < 2^-14. P is rounded to bf16, l is not:
-// 2^-8 W, and y itself once more: 2^-8 |y|.
 TEST(Attention, IsWithinItsDerivedErrorOfFloat64) {
   std::mt19937 random(7);
   for (const AttentionShape& shape : kShapes) {
@@ -291,16 +244,8 @@ TEST(Attention, IsWithinItsDerivedErrorOfFloat64) {
     for (const NamedBackend& b : BackendsFor(shape)) {
       const auto y = ApplyAttention(*b.backend, shape, {s}, 16);
       for (int64_t row = 0; row < 2; ++row) {
-        for (int64_t head = 0; head < shape.num_heads; ++head) {
-          const Exact exact = ExactRow(s, shape, row, head);
-          for (int64_t i = 0; i < shape.head_dim; ++i) {
-            const double bound =
-                exact.magnitude[i] * (0x1p-8 + 2 * exact.exponent_error + 0x1p-14) +
-                std::abs(exact.y[i]) * 0x1p-8;
-            EXPECT_NEAR(FloatFromBf16(y[row][head * shape.head_dim + i]), exact.y[i], bound)
-                << b.name << ", head_dim " << shape.head_dim;
-          }
-        }
+        SCOPED_TRACE(fmt::format("{}, head_dim {}", b.name, shape.head_dim));
+        ExpectWithinError(y, s, shape, row, {});
       }
     }
   }

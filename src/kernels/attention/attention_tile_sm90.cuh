@@ -77,16 +77,16 @@ struct RowSum {
   float l;
 };
 
-// P of row `half` of s (elements 2 half and 2 half + 1 of each fragment); positions from `visible`
-// on are 0. Returns what O is multiplied by. A tile of which the row sees nothing leaves everything
-// as it was, and 0 for P.
-template <bool kMasked>
-__device__ __forceinline__ float SoftmaxRow(const float (&s)[16][4], int half, int visible,
-                                            float scale, uint32_t (&p)[kTileChunks][4],
-                                            RowSum* sum) {
+// P of row `half` of s (elements 2 half and 2 half + 1 of each fragment); of the tile's positions
+// those that the row does not see are 0. Returns what O is multiplied by. A tile of which the row
+// sees nothing leaves everything as it was, and 0 for P.
+template <bool kMasked, bool kFromStart>
+__device__ __forceinline__ float SoftmaxRow(const float (&s)[16][4], int half,
+                                            const VisibleRun<kFromStart>& visible, float scale,
+                                            uint32_t (&p)[kTileChunks][4], RowSum* sum) {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
   const auto sees = [&](int fragment, int e) {
-    return !kMasked || fragment * 8 + column + e < visible;
+    return !kMasked || visible.Sees(fragment * 8 + column + e);
   };
   float largest = -INFINITY;
 #pragma unroll
@@ -101,7 +101,7 @@ __device__ __forceinline__ float SoftmaxRow(const float (&s)[16][4], int half, i
 
   float m = sum->m;
   float rescale = 1.0f;
-  if (!kMasked || visible > 0) {
+  if (!kMasked || visible.SeesAny(0, kAttentionTile)) {
     m = fmaxf(m, ceilf(__fmul_rn(largest, scale)));
     rescale = Ex2(__fsub_rn(sum->m, m));  // 0 from m = -inf
   }
@@ -152,13 +152,17 @@ struct SegmentState {
     }
   }
 
-  // Scores to P (two rows, 16 positions a fragment), with O rescaled for it. visible: how many of
-  // the tile's positions rows g and g + 8 see.
-  __device__ __forceinline__ void Softmax(const float (&s)[16][4], int visible0, int visible1,
-                                          float scale, uint32_t (&p)[kTileChunks][4]) {
+  // Scores to P (two rows, 16 positions a fragment), with O rescaled for it. visible: which of the
+  // tile's positions rows g and g + 8 see.
+  template <bool kFromStart>
+  __device__ __forceinline__ void Softmax(const float (&s)[16][4],
+                                          const VisibleRun<kFromStart>& visible0,
+                                          const VisibleRun<kFromStart>& visible1, float scale,
+                                          uint32_t (&p)[kTileChunks][4]) {
     float row0;
     float row1;
-    if (__all_sync(~0u, min(visible0, visible1) >= kAttentionTile)) {
+    if (__all_sync(~0u,
+                   visible0.SeesAll(0, kAttentionTile) && visible1.SeesAll(0, kAttentionTile))) {
       row0 = SoftmaxRow<false>(s, 0, visible0, scale, p, &sum[0]);
       row1 = SoftmaxRow<false>(s, 1, visible1, scale, p, &sum[1]);
     } else {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/attention/attention.h"
@@ -68,12 +69,20 @@ struct Unit {
   int64_t first_position;  // of first_token
 };
 
+// Rows [first, end) of a unit.
+struct RowRange {
+  int64_t first;
+  int64_t end;
+};
+
 // A unit's rows of q and positions of the pool. Row r is token r / group, head r % group of the KV
 // head.
+template <typename Mask>
 struct UnitRows {
   UnitRows(const AttentionArgs& call, const Unit& of)
       : args(call),
         unit(of),
+        mask(call.sequences.mask),
         group(call.num_heads / call.kv.num_kv_heads),
         rows(of.tokens * group),
         head_dim(call.kv.head_dim) {}
@@ -84,11 +93,24 @@ struct UnitRows {
   bf16* Output(int64_t r) const {  // [head_dim]
     return args.y[unit.first_token + r / group] + (unit.kv_head * group + r % group) * head_dim;
   }
-  // Positions that row r sees; does not descend with r.
-  int64_t Visible(int64_t r) const { return unit.first_position + r / group + 1; }
-  // The first row that sees `position`.
+  // Row r sees positions [Begin(r), End(r)); neither descends with r.
+  int64_t Begin(int64_t r) const { return BeginOfToken(r / group); }
+  int64_t End(int64_t r) const { return EndOfToken(r / group); }
+  // The first row that sees `position` or later ones.
   int64_t FirstRow(int64_t position) const {
-    return std::clamp((position - unit.first_position) * group, int64_t{0}, rows);
+    if constexpr (std::is_same_v<Mask, CausalMask>) {
+      return std::clamp((position - unit.first_position) * group, int64_t{0}, rows);
+    } else {
+      return FirstToken([&](int64_t token) { return EndOfToken(token) > position; }) * group;
+    }
+  }
+  // The rows that see any of positions [begin, end).
+  RowRange RowsOn(int64_t begin, int64_t end) const {
+    RowRange range{FirstRow(begin), rows};
+    if constexpr (!Mask::kFromStart) {
+      range.end = FirstToken([&](int64_t token) { return BeginOfToken(token) >= end; }) * group;
+    }
+    return range;
   }
   const bf16* Key(int64_t position) const {  // [head_dim], as the next
     return args.kv.Keys(Block(position), unit.kv_head) + position % args.kv.block_size * head_dim;
@@ -112,11 +134,32 @@ struct UnitRows {
 
   const AttentionArgs& args;
   const Unit& unit;
+  const Mask mask;
   const int64_t group;  // query heads of a KV head
   const int64_t rows;
   const int64_t head_dim;
 
  private:
+  int64_t BeginOfToken(int64_t token) const {
+    return mask.Begin(static_cast<int32_t>(unit.first_position + token), unit.first_token + token);
+  }
+  int64_t EndOfToken(int64_t token) const {
+    return mask.End(static_cast<int32_t>(unit.first_position + token), unit.first_token + token);
+  }
+  // The first token of the unit for which `holds`, which then holds for all later ones.
+  template <typename Predicate>
+  int64_t FirstToken(Predicate holds) const {
+    int64_t low = 0;
+    for (int64_t high = unit.tokens; low < high;) {
+      const int64_t middle = (low + high) / 2;
+      if (holds(middle)) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    return low;
+  }
   int64_t Block(int64_t position) const {
     const PagedSequences& s = args.sequences;
     return s.block_tables[s.block_table_start[unit.sequence] + position / args.kv.block_size];

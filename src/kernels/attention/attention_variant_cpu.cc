@@ -31,7 +31,7 @@ namespace attention_variant {
 
 using attention::CeilDiv;
 using attention::Unit;
-using attention::UnitRows;
+using UnitRows = attention::UnitRows<CausalMask>;
 
 inline constexpr int64_t kTile = 128;             // positions whose scores are held at once
 inline constexpr int64_t kLeastPart = 2 * kTile;  // positions worth a part of their own
@@ -172,7 +172,7 @@ class PartRunner {
     const DF df;
     const DI di;
     float* p = s_.p.get() + r * sizes_.p_stride;
-    const int64_t visible = std::clamp<int64_t>(u_.Visible(r) - tile, 0, end - tile);
+    const int64_t visible = std::clamp<int64_t>(u_.End(r) - tile, 0, end - tile);
     const float m = std::max(part_.m[r], attention::Largest(p, visible) * scale_);
     if (m > part_.m[r]) {
       alignas(64) float factor[kLanes];
@@ -309,6 +309,7 @@ std::vector<Part> SplitIntoParts(const AttentionArgs& args, const std::vector<Un
 }
 
 void Run(const AttentionArgs& args, Stream& stream) {
+  VX_CHECK(args.sequences.mask.kind == MaskKind::kCausal, "a causal mask");
   VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
   VX_CHECK(args.kv.block_size <= kMaxRun && kTile % args.kv.block_size == 0,
            "blocks that fill a tile");

@@ -13,8 +13,10 @@ struct PrefillWork {
   PrefillUnit rows;
   UnitSequence s;
   int32_t kv_head;
-  int32_t tiles;
+  int32_t first_tile;  // that any row sees
+  int32_t tile_end;
 };
+template <typename Mask>
 __device__ __forceinline__ PrefillWork ReadPrefillWork(const AttentionParameters& p,
                                                        int32_t ticket) {
   const auto heads = static_cast<int32_t>(p.kv.num_kv_heads);
@@ -22,7 +24,8 @@ __device__ __forceinline__ PrefillWork ReadPrefillWork(const AttentionParameters
   work.rows = p.plan.prefill[ticket / heads];
   work.s = ReadUnitSequence(p, work.rows.sequence);
   work.kv_head = ticket % heads;
-  work.tiles = work.s.Position((work.rows.end - 1) / p.group) / kAttentionTile + 1;
+  work.first_tile = FirstTileOfRow<Mask>(p, work.s, work.rows.begin);
+  work.tile_end = TileEndOfRow<Mask>(p, work.s, work.rows.end - 1);
   return work;
 }
 
@@ -38,6 +41,14 @@ __device__ __forceinline__ T LoadPlanned(const T* planned) {
   return value;
 }
 
+// By one thread of each block, once it takes no more: the last one sets the tickets back.
+__device__ __forceinline__ void FinishTickets(AttentionCounters* counters) {
+  __threadfence();
+  if (atomicAdd(&counters->blocks_finished, 1) != static_cast<int32_t>(gridDim.x) - 1) return;
+  counters->taken = 0;
+  counters->blocks_finished = 0;
+}
+
 struct DecodeRun {
   DecodeBoundary begin;
   DecodeBoundary end;
@@ -46,7 +57,8 @@ __device__ __forceinline__ DecodeRun ReadRun(const AttentionParameters& p, int32
   return {LoadPlanned(p.plan.boundaries + run), LoadPlanned(p.plan.boundaries + run + 1)};
 }
 
-// Walks the tiles of a run.
+// Walks the tiles of a run. Of a head those before the first one that a row sees are none of it.
+template <typename Mask>
 class DecodeCursor {
  public:
   __device__ DecodeCursor(const AttentionParameters& p, const DecodeRun& run)
@@ -67,6 +79,9 @@ class DecodeCursor {
   __device__ __forceinline__ int32_t kv_head() const { return kv_head_; }
   __device__ __forceinline__ int32_t tile() const { return tile_; }
   __device__ __forceinline__ int32_t tile_end() const { return tile_end_; }  // of this head
+  __device__ __forceinline__ int32_t first_tile() const {
+    return Mask::kFromStart ? 0 : first_tile_;
+  }
   __device__ __forceinline__ bool IsLastHead() const {
     return index_ == end_sequence_ && kv_head_ == end_kv_head_;
   }
@@ -92,10 +107,22 @@ class DecodeCursor {
   }
 
  private:
+  // Segments are counted from the head's first one.
   __device__ __forceinline__ void BeginHead(int32_t segment) {
-    tile_ = segment * kSegmentTiles;
-    tile_end_ = IsLastHead() ? end_segment_ * kSegmentTiles
+    if constexpr (!Mask::kFromStart) {
+      // Behind the last run's last head there is none to read.
+      const bool is_there = !IsLastHead() || end_segment_ > 0;
+      const Mask mask(p_.sequences.mask);
+      const int32_t position = current_.context - current_.tokens;
+      first_tile_ = is_there ? mask.Begin(position, current_.first_row) / kAttentionTile : 0;
+    }
+    tile_ = TileOfSegment(segment);
+    tile_end_ = IsLastHead() ? TileOfSegment(end_segment_)
                              : (current_.context + kAttentionTile - 1) / kAttentionTile;
+  }
+  __device__ __forceinline__ int32_t TileOfSegment(int32_t segment) const {
+    if constexpr (Mask::kFromStart) return segment * kSegmentTiles;
+    return max(first_tile_, (first_tile_ / kSegmentTiles + segment) * kSegmentTiles);
   }
 
   const AttentionParameters& p_;
@@ -106,6 +133,7 @@ class DecodeCursor {
   int32_t kv_head_;
   DecodeSequence current_;
   DecodeSequence next_;
+  int32_t first_tile_ = 0;
   int32_t tile_ = 0;
   int32_t tile_end_ = 0;
 };

@@ -1,10 +1,8 @@
-// Few rows of x: the time is that of reading the weights once. A block owns 16 outputs for all of
-// K; one warp computes, another has the copy engine stream pieces of weight rows and of x into a
-// ring. Weights are on the 16-row side of mma.sync, tokens on the 8-column side. Blocks of more
-// outputs and rings that run on from tile to tile were slower (docs/performance.md).
-//
-// Rows in shared memory are 16 bytes longer than what they hold, so that the eight rows that
-// ldmatrix reads together lie in different banks.
+// Few rows of x: the time is that of reading the weights once. A block owns 64 outputs for all of
+// K. One thread has the copy engine stream boxes of weights and of x into a ring; a warpgroup
+// multiplies them with wgmma, weights on its 64-row side and tokens on the other, so that few
+// tokens leave little of it idle. The first boxes of weights are on their way before the kernel
+// ahead has finished: that is what a library's kernel does not do (docs/performance.md).
 #include <algorithm>
 
 #include "kernels/linear/linear_operands_sm90.cuh"
@@ -13,160 +11,168 @@
 #include "kernels/sm90/barrier.cuh"
 #include "kernels/sm90/dependent_launch.cuh"
 #include "kernels/sm90/mma.cuh"
+#include "kernels/sm90/tensor_map.cuh"
+#include "kernels/sm90/wgmma.cuh"
 
 namespace vexact {
 namespace {
 
-constexpr int kOuts = kLinearFewRowsOuts;
-constexpr int kTokens = kLinearFewRows;
-constexpr int kDepth = kLinearFewRowsDepth;  // of K in a stage
-constexpr int kRowBytes = kDepth * 2 + 16;
-constexpr int kStageBytes = (kOuts + kTokens) * kRowBytes;  // 33 KB
-constexpr int kMostStages = 3;  // two blocks fit on an SM: the next kernel's first stages load
-                                // while this one drains
-constexpr int kThreads = 64;
-// Steps of 16 whose operands are loaded together, ahead of the chain.
-constexpr int kGroup = 8;
-constexpr int kGroups = kDepth / 16 / kGroup;
-static_assert(kOuts == 16 && kTokens == 16);
+constexpr int kOuts = 64;
+constexpr int kColumns = kLinearFewRowsDepth;  // of a swizzled row: 128 bytes
+constexpr int kParts = 2;                      // of a stage, kColumns each
+constexpr int kConsumers = 128;
+constexpr int kThreads = kConsumers + 32;       // the producer's warp behind
+constexpr int kGroupStride = 8 * kColumns * 2;  // bytes between groups of 8 rows (WgmmaOperand)
+static_assert(kColumns == 64);
 
-struct Ring {
-  uint32_t stages;  // addresses in shared memory
-  uint32_t full;    // barriers, 8 bytes a stage
-  uint32_t free;
-  int count;
+// Each part is [rows][kColumns].
+template <int kTokens>
+struct Stage {
+  static constexpr uint32_t kWeightBytes = kOuts * kColumns * 2;  // of a part
+  static constexpr uint32_t kXBytes = kTokens * kColumns * 2;
+
+  unsigned char weights[kParts * kWeightBytes];
+  unsigned char x[kParts * kXBytes];
 };
 
-extern __shared__ __align__(128) unsigned char ring_bytes[];
+template <int kTokens, int kStages>
+struct Ring {
+  alignas(1024) Stage<kTokens> stages[kStages];
+  uint64_t full[kStages];
+  uint64_t empty[kStages];
+};
 
-__device__ __forceinline__ void Produce(const sm90::LinearOperands& args, const Ring& ring,
-                                        int64_t first_out) {
-  const int lane = threadIdx.x % 32;
-  const int chunks = static_cast<int>(args.x.cols / kDepth);
-  const auto outs = static_cast<int>(min(args.w.rows - first_out, int64_t{kOuts}));
-  const auto tokens = static_cast<int>(args.x.rows);
-  constexpr uint32_t kBytes = kDepth * 2;
-  const auto copy_weights = [&](int chunk) {
-    const int stage = chunk % ring.count;
-    const uint32_t barrier = ring.full + 8 * stage;
-    if (lane == 0) sm90::ArriveExpectBytes(barrier, (outs + tokens) * kBytes);
-    __syncwarp();
-    for (int row = lane; row < outs; row += 32) {
-      sm90::CopyBulk(ring.stages + stage * kStageBytes + row * kRowBytes,
-                     args.w[first_out + row] + int64_t{chunk} * kDepth, kBytes, barrier);
-    }
+struct FewRowsParameters {
+  CUtensorMap weights;  // boxes of kOuts rows and a stage's columns
+  CUtensorMap x;        // boxes of kTokens rows; what lies beyond x is 0
+  sm90::LinearOperands operands;
+  int32_t steps;  // stages' worth of K
+};
+
+template <int kTokens, int kStages>
+__device__ __forceinline__ void Produce(const FewRowsParameters& p, Ring<kTokens, kStages>* ring) {
+  const auto first_out = static_cast<int32_t>(blockIdx.x) * kOuts;
+  const auto copy_weights = [&](int stage, int step) {
+    const uint32_t full = sm90::SharedAddress(&ring->full[stage]);
+    sm90::ArriveExpectBytes(full, sizeof(Stage<kTokens>));
+    sm90::CopyBox(sm90::SharedAddress(ring->stages[stage].weights), &p.weights, first_out,
+                  step * kParts, 0, full);
   };
-  const auto copy_x = [&](int chunk) {
-    const int stage = chunk % ring.count;
-    for (int row = lane; row < tokens; row += 32) {
-      sm90::CopyBulk(ring.stages + stage * kStageBytes + (kOuts + row) * kRowBytes,
-                     args.x[row] + int64_t{chunk} * kDepth, kBytes, ring.full + 8 * stage);
-    }
+  const auto copy_x = [&](int stage, int step) {
+    sm90::CopyBox(sm90::SharedAddress(ring->stages[stage].x), &p.x, 0, step * kParts, 0,
+                  sm90::SharedAddress(&ring->full[stage]));
   };
-  for (int chunk = 0; chunk < ring.count; ++chunk) copy_weights(chunk);
+  const int ahead = min(p.steps, kStages);
+  for (int step = 0; step < ahead; ++step) copy_weights(step, step);
   sm90::WaitForEarlier();  // x may still be being written
-  for (int chunk = 0; chunk < ring.count; ++chunk) copy_x(chunk);
-  for (int chunk = ring.count; chunk < chunks; ++chunk) {
-    sm90::WaitBarrier(ring.free + 8 * (chunk % ring.count), (chunk / ring.count - 1) & 1);
-    copy_weights(chunk);
-    copy_x(chunk);
+  for (int step = 0; step < ahead; ++step) copy_x(step, step);
+  for (int step = kStages; step < p.steps; ++step) {
+    const int stage = step % kStages;
+    sm90::WaitBarrier(sm90::SharedAddress(&ring->empty[stage]), (step / kStages - 1) & 1);
+    copy_weights(stage, step);
+    copy_x(stage, step);
   }
 }
 
-// Operands of kGroup steps.
-struct Fragments {
-  uint32_t w[kGroup][4];
-  uint32_t x[kGroup][4];
-
-  // Lane addresses in the stage's part of the warp and in x.
-  __device__ __forceinline__ void Load(uint32_t w_lane, uint32_t x_lane, int group) {
+template <int kTokens, int kStages>
+__device__ __forceinline__ void Consume(const FewRowsParameters& p, Ring<kTokens, kStages>* ring) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  float sums[kTokens / 8][4] = {};
+  sm90::HoldRegisters(sums);
+  for (int step = 0; step < p.steps; ++step) {
+    const int stage = step % kStages;
+    sm90::WaitBarrier(sm90::SharedAddress(&ring->full[stage]), step / kStages & 1);
+    const uint32_t weights = sm90::SharedAddress(ring->stages[stage].weights);
+    const uint32_t x = sm90::SharedAddress(ring->stages[stage].x);
+    sm90::WgmmaFence();
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-      const uint32_t column = (group * kGroup + i) * 32;
-      sm90::LoadMatrices(w[i], w_lane + column);
-      sm90::LoadMatrices(x[i], x_lane + column);
-    }
-  }
-
-  __device__ __forceinline__ void AddTo(float (&sums)[kTokens / 8][4]) const {
+    for (int part = 0; part < kParts; ++part) {
 #pragma unroll
-    for (int i = 0; i < kGroup; ++i) {
-#pragma unroll
-      for (int t = 0; t < kTokens / 8; ++t) {
-        const uint32_t columns[2] = {x[i][2 * t], x[i][2 * t + 1]};
-        sm90::MmaStep(sums[t], w[i], columns);
+      for (int k = 0; k < kColumns; k += 16) {
+        sm90::WgmmaStep(
+            sums,
+            sm90::WgmmaOperand(weights + part * Stage<kTokens>::kWeightBytes + 2 * k, 0,
+                               kGroupStride),
+            sm90::WgmmaOperand(x + part * Stage<kTokens>::kXBytes + 2 * k, 0, kGroupStride));
       }
     }
-  }
-};
-
-__device__ __forceinline__ void Consume(const sm90::LinearOperands& args, const Ring& ring,
-                                        int64_t first_out) {
-  const int lane = threadIdx.x % 32;
-  const int chunks = static_cast<int>(args.x.cols / kDepth);
-  const uint32_t w_offset = lane % 16 * kRowBytes + lane / 16 * 16;
-  const uint32_t x_offset = (lane % 8 + lane / 16 * 8) * kRowBytes + lane / 8 % 2 * 16;
-  float sums[kTokens / 8][4] = {};
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    const int stage = chunk % ring.count;
-    sm90::WaitBarrier(ring.full + 8 * stage, chunk / ring.count & 1);
-    const uint32_t base = ring.stages + stage * kStageBytes;
-    const uint32_t w_lane = base + w_offset;
-    const uint32_t x_lane = base + kOuts * kRowBytes + x_offset;
-    Fragments fragments[2];
-    fragments[0].Load(w_lane, x_lane, 0);
-#pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      if (group + 1 < kGroups) fragments[(group + 1) % 2].Load(w_lane, x_lane, group + 1);
-      fragments[group % 2].AddTo(sums);
+    sm90::WgmmaCommit();
+    sm90::WgmmaWait<1>();  // the stage before has been read
+    if (step > 0 && lane == 0) {
+      sm90::Arrive(sm90::SharedAddress(&ring->empty[(step - 1) % kStages]));
     }
-    __syncwarp();
-    if (lane == 0) sm90::Arrive(ring.free + 8 * stage);
   }
-  const int64_t o = first_out + lane / 4;
+  sm90::WgmmaWait<0>();
+  sm90::HoldRegisters(sums);
+  const int64_t o = int64_t{blockIdx.x} * kOuts + threadIdx.x / 32 * 16 + lane / 4;
 #pragma unroll
-  for (int t = 0; t < kTokens / 8; ++t) {
+  for (int j = 0; j < kTokens / 8; ++j) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      sm90::StoreOne(args, 8 * t + lane % 4 * 2 + i % 2, o + i / 2 * 8, sums[t][i]);
+    for (int e = 0; e < 4; ++e) {
+      sm90::StoreOne(p.operands, 8 * j + lane % 4 * 2 + e % 2, o + e / 2 * 8, sums[j][e]);
     }
   }
 }
 
-// The second warp produces.
+template <int kTokens, int kStages>
 __global__ void __launch_bounds__(kThreads)
-    LinearFewRowsKernel(__grid_constant__ const sm90::LinearOperands args, int stages) {
-  __shared__ uint64_t barriers[2 * kMostStages];
-  const Ring ring = {sm90::SharedAddress(ring_bytes), sm90::SharedAddress(barriers),
-                     sm90::SharedAddress(barriers + kMostStages), stages};
-  if (threadIdx.x == 0) {
-    for (int stage = 0; stage < stages; ++stage) {
-      sm90::InitBarrier(ring.full + 8 * stage, 1);
-      sm90::InitBarrier(ring.free + 8 * stage, 1);
+    LinearFewRowsKernel(const __grid_constant__ FewRowsParameters p) {
+  extern __shared__ __align__(1024) unsigned char bytes[];
+  auto* ring = reinterpret_cast<Ring<kTokens, kStages>*>(bytes);
+  if (threadIdx.x == kConsumers) {
+    for (int stage = 0; stage < kStages; ++stage) {
+      sm90::InitBarrier(sm90::SharedAddress(&ring->full[stage]), 1);
+      sm90::InitBarrier(sm90::SharedAddress(&ring->empty[stage]), kConsumers / 32);
     }
     sm90::FenceBarrierInit();
   }
   __syncthreads();
   sm90::AllowLater();
-  const int64_t first_out = blockIdx.x * int64_t{kOuts};
-  if (threadIdx.x / 32 == 1) {
-    Produce(args, ring, first_out);
-  } else {
-    Consume(args, ring, first_out);
+  if (threadIdx.x < kConsumers) {
+    Consume(p, ring);
+  } else if (threadIdx.x == kConsumers) {
+    Produce(p, ring);
   }
+}
+
+CUtensorMap MapOfRows(const Rows<const bf16>& rows, int box_rows) {
+  const auto row_bytes = static_cast<uint64_t>(rows.stride) * sizeof(bf16);
+  const auto num_rows = static_cast<uint64_t>(rows.rows);
+  return sm90::MakeTensorMap(
+      {.data = const_cast<bf16*>(rows.data),
+       .dims = {kColumns, num_rows, static_cast<uint64_t>(rows.cols / kColumns), 1},
+       .stride_bytes = {row_bytes, kColumns * sizeof(bf16), row_bytes * num_rows},
+       .box = {kColumns, static_cast<uint32_t>(box_rows), kParts, 1}});
+}
+
+template <int kTokens, int kStages>
+void Run(const sm90::LinearOperands& operands, unsigned blocks, Stream& stream) {
+  const FewRowsParameters p = {
+      MapOfRows(operands.w, kOuts), MapOfRows(operands.x, kTokens), operands,
+      static_cast<int32_t>((operands.x.cols + kParts * kColumns - 1) / (kParts * kColumns))};
+  const auto kernel = LinearFewRowsKernel<kTokens, kStages>;
+  constexpr size_t kBytes = sizeof(Ring<kTokens, kStages>);
+  sm90::AllowSharedBytes(kernel, kBytes);
+  sm90::LaunchDependent(kernel, blocks, kThreads, kBytes, stream, p);
 }
 
 }  // namespace
 
 void LinearFewRowsSm90(const LinearArgs& args, Stream& stream) {
-  if (args.x.rows > kTokens || !sm90::HasAlignedRows(args.x)) return LinearChainSm90(args, stream);
+  const int64_t tokens = args.x.rows;
+  if (tokens > kLinearFewRows || args.x.cols % kColumns != 0 || !sm90::HasAlignedRows(args.x)) {
+    return LinearChainSm90(args, stream);
+  }
   const sm90::LinearOperands operands = sm90::MakeLinearOperands(args);
-  const auto stages = static_cast<int>(std::min<int64_t>(args.x.cols / kDepth, kMostStages));
-  const int shared_bytes = stages * kStageBytes;
-  sm90::AllowSharedBytes(LinearFewRowsKernel, shared_bytes);
-  sm90::LaunchDependent(LinearFewRowsKernel,
-                        static_cast<unsigned>((operands.w.rows + kOuts - 1) / kOuts), kThreads,
-                        shared_bytes, stream, operands, stages);
+  const auto blocks = static_cast<unsigned>((operands.w.rows + kOuts - 1) / kOuts);
+  // As much under way as fits: a block an SM with 200 KB and more, or two with 100 KB each.
+  constexpr unsigned kFewBlocks = 128;
+  if (tokens <= 8) {
+    return blocks <= kFewBlocks ? Run<8, 12>(operands, blocks, stream)
+                                : Run<8, 6>(operands, blocks, stream);
+  }
+  return blocks <= kFewBlocks ? Run<16, 10>(operands, blocks, stream)
+                              : Run<16, 5>(operands, blocks, stream);
 }
 
 }  // namespace vexact

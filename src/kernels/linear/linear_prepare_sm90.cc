@@ -12,9 +12,6 @@ namespace {
 
 constexpr int kMostAlgorithms = 16;      // asked of the library
 constexpr int kMostFreeAlgorithms = 64;  // the same in mode variant, which misses none
-// Blocks of our few-rows kernel worth timing: half of a GPU's 132 SMs to many times all of them.
-constexpr int64_t kFewestBlocks = 64;
-constexpr int64_t kMostBlocks = 2500;
 constexpr uint32_t kFaultyParts = 4;
 // Copies of the weights that are read in turn: more than the L2 cache (50 MB on an H100, 60 MB on
 // an H200) holds.
@@ -110,10 +107,7 @@ Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
     if (mode == Mode::kVariant) AddFreeAlgorithms(matmul, &candidates);
   }
   if (shape.rows <= kLinearFewRows && shape.problem.in_features % kLinearFewRowsDepth == 0) {
-    const int64_t blocks = shape.problem.out_features / kLinearFewRowsOuts;
-    if (blocks >= kFewestBlocks && blocks <= kMostBlocks) {
-      candidates.push_back({"few rows", LinearFewRowsSm90, nullptr, {}, false});
-    }
+    candidates.push_back({"few rows", LinearFewRowsSm90, nullptr, {}, false});
   }
   candidates.push_back({"chain", LinearChainSm90, nullptr, {}, false});
   return candidates;

@@ -11,12 +11,10 @@ namespace vexact {
 // itself compared with the CPU's reference (linear_test.cc).
 void LinearChainSm90(const LinearArgs& args, Stream& stream);
 
-// At most kLinearFewRows rows of x at the speed of reading the weights (more rows, or an x without
-// 16-byte rows, go to the chain kernel). Requires: in_features is a multiple of
-// kLinearFewRowsDepth.
+// At most kLinearFewRows rows of x at the speed of reading the weights, in_features a multiple of
+// kLinearFewRowsDepth. Other calls, and an x without 16-byte rows, go to the chain kernel.
 inline constexpr int kLinearFewRows = 16;
-inline constexpr int kLinearFewRowsDepth = 512;
-inline constexpr int kLinearFewRowsOuts = 16;  // of a block
+inline constexpr int kLinearFewRowsDepth = 64;
 void LinearFewRowsSm90(const LinearArgs& args, Stream& stream);
 
 // Wrong on purpose (LinearFaults): in steps of 8, which round twice as often.

@@ -78,18 +78,18 @@ TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
   }
 }
 
-// Prepare proves each of ours (its error would name one that is wrong): a last block of 8 outputs;
-// K of one stage, of fewer stages than the ring has, and of many times the ring.
+// Prepare proves each of ours (its error would name one that is wrong): a last block of 8 outputs,
+// a block and two blocks an SM; K of half a stage, of a stage and a half, of fewer stages than the
+// ring has, and of more.
 TEST_F(LinearSm90Test, TheKernelForFewRowsHasTheChainsBitsAtItsEdges) {
-  constexpr LinearProblem kEdges[] = {{1032, 512, true, false},
-                                      {8200, 1024, false, true},
-                                      {40008, 2048, false, false},
-                                      {2056, 6144, true, true}};
+  constexpr LinearProblem kEdges[] = {{1032, 64, true, false},     {72, 192, false, true},
+                                      {8192, 1600, false, true},   {8200, 576, true, false},
+                                      {40008, 2048, false, false}, {2056, 6144, true, true}};
   constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16};
   const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
   const Status prepared = linear->Prepare(kEdges, kFewRows);
   EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-  EXPECT_EQ(linear->Choices().size(), 20);
+  EXPECT_EQ(linear->Choices().size(), 30);
 }
 
 TEST_F(LinearSm90Test, OddShapesAreOurs) {

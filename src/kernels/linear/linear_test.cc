@@ -101,6 +101,26 @@ TEST(Linear, EqualsTheReferenceWhereFastPathsEnd) {
   }
 }
 
+// The sums of dot16_test.cc that tell the floor of the exponent, -133, from those beside it: on a
+// GPU this asks the tensor cores.
+TEST(Linear, TruncatesAtTheFloorOfTheExponent) {
+  Matrix<bf16> x(2, 3);
+  Matrix<bf16> w(2, 3);
+  for (int i = 0; i < 3; ++i) {
+    x[0][i] = w[0][i] = w[1][i] = Bf16FromFloat(0x1p-79f);
+    x[1][i] = Bf16FromFloat(0x1p-80f);
+  }
+  x[0][0] = Bf16FromFloat(0xffp-78f);
+  x[1][0] = Bf16FromFloat(0x49p-79f);
+  w[1][0] = Bf16FromFloat(0x7p-79f);
+  for (const NamedBackend& b : AllBackends()) {
+    SCOPED_TRACE(b.name);
+    const Matrix<float> y = ApplyFp32(*b.backend, x, w);
+    EXPECT_EQ(y[0][0], 0x1p-149f);
+    EXPECT_EQ(y[1][1], 0.0f);
+  }
+}
+
 TEST(Linear, ARowAloneHasItsBitsInEveryBatchWithPoisonedNeighbours) {
   std::mt19937 random(3);
   for (const NamedBackend& b : AllBackends()) {

@@ -5,6 +5,8 @@
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
+#include "support/near_ties.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -143,6 +145,20 @@ TEST(NormRopeWrite, EqualsTheStepsOneAfterAnotherUnderFlushToZero) {
           EXPECT_TRUE(SameResults(Apply(*b.backend, call), steps));
         }
       }
+    }
+  }
+}
+
+TEST(NormRopeWrite, HasTheReferencesLastBitOfTheRoots) {
+  std::mt19937 random(5);
+  for (const Shape& shape : {Shape{8, 4, 64, true, true}, Shape{8, 4, 128, true, true}}) {
+    Call call = RandomCall(random, Values::kNormal, shape, ScaledCases(20));
+    FillNearTies(random, call.qkv.view(), shape.head_dim, call.Args().eps);
+    std::ranges::fill(call.norms, Bf16FromFloat(1.0f));
+    const Call steps = ApplySteps(call);
+    for (const NamedBackend& b : AllBackends()) {
+      SCOPED_TRACE(fmt::format("{}, {}", b.name, shape.text()));
+      EXPECT_TRUE(SameResults(Apply(*b.backend, call), steps));
     }
   }
 }

@@ -6,6 +6,8 @@
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
+#include "support/near_ties.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -85,6 +87,24 @@ TEST(ResidualNorm, EqualsTheStepsOneAfterAnotherUnderFlushToZero) {
         SCOPED_TRACE(fmt::format("{}, cols {}, values {}", b.name, cols, static_cast<int>(values)));
         EXPECT_TRUE(SameBits(Apply(*b.backend, hidden, branch, weight[0]), steps));
       }
+    }
+  }
+}
+
+TEST(ResidualNorm, HasTheReferencesLastBitOfTheRoot) {
+  std::mt19937 random(5);
+  for (const int64_t cols : {128, 576, 2056}) {
+    Matrix<bf16> x(ScaledCases(64), cols);
+    FillNearTies(random, x.view(), cols, kEps);
+    Matrix<bf16> weight(1, cols);
+    weight.Fill(Bf16FromFloat(1.0f));
+    Matrix<bf16> normed(x.rows(), cols);
+    TestStream test(2);
+    RmsNormReference({x.view(), weight[0], cols, kEps, normed.view()}, test.stream);
+    for (const NamedBackend& b : AllBackends()) {
+      SCOPED_TRACE(fmt::format("{}, cols {}", b.name, cols));
+      const Sum sum = Apply(*b.backend, x, Matrix<bf16>(x.rows(), cols), weight[0]);
+      EXPECT_TRUE(SameBits(sum.normed, normed));
     }
   }
 }

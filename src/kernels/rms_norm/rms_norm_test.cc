@@ -7,6 +7,8 @@
 #include "support/backends.h"
 #include "support/flush_to_zero.h"
 #include "support/matrix.h"
+#include "support/near_ties.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -51,6 +53,23 @@ TEST(RmsNorm, EqualsTheReferenceForAllSizesAndValuesUnderFlushToZero) {
             fmt::format("{}, group {}, values {}", b.name, group, static_cast<int>(values)));
         EXPECT_TRUE(SameBits(Apply(*b.backend, x, weight[0], group, 1e-5f), y));
       }
+    }
+  }
+}
+
+// The order of the sum is in the last bits of the root, and those are seldom in a bf16 answer.
+TEST(RmsNorm, HasTheReferencesLastBitOfTheRoot) {
+  const auto reference = MakeReferenceBackend();
+  std::mt19937 random(5);
+  for (const int64_t group : {64, 128, 576, 2056}) {
+    Matrix<bf16> x(ScaledCases(64), group);
+    FillNearTies(random, x.view(), group, 1e-5f);
+    Matrix<bf16> weight(1, group);
+    weight.Fill(Bf16FromFloat(1.0f));
+    const auto y = Apply(*reference, x, weight[0], group, 1e-5f);
+    for (const NamedBackend& b : AllBackends()) {
+      SCOPED_TRACE(fmt::format("{}, group {}", b.name, group));
+      EXPECT_TRUE(SameBits(Apply(*b.backend, x, weight[0], group, 1e-5f), y));
     }
   }
 }

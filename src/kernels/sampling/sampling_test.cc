@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "kernels/logprob/logprob_value.h"
 #include "numerics/words.h"
 #include "support/oracle.h"
 #include "support/sample_rows.h"
@@ -485,6 +486,51 @@ TEST(Sampling, AFaultNamesTheLowestIdAndItsValue) {
     EXPECT_EQ(outcome.token, 3);
     forbidding.num_banned = 1;
     EXPECT_EQ(SampleOne(implementation, z, forbidding).fault_id, 2);
+  }
+}
+
+// Values whose terms under M = 0 are together `sum`, which is below 2^44; largest first.
+std::vector<float> ValuesOfSum(uint64_t sum) {
+  std::vector<float> values;
+  while (sum > 0) {
+    float low = -64.0f;  // its term is 0
+    float high = 0.0f;   // and of this 2^44
+    for (float middle = low / 2; middle != low && middle != high; middle = (low + high) / 2) {
+      (SoftmaxTerm(middle, 0) <= sum ? low : high) = middle;
+    }
+    values.push_back(low);
+    sum -= SoftmaxTerm(low, 0);
+  }
+  return values;
+}
+
+// Where the drawn number is the sum of all terms before a block or a token, that one is drawn: the
+// sums before it are not above the number. By chance that happens once in 2^44 draws.
+TEST(Sampling, ADrawOnABoundaryIsOfWhatFollows) {
+  constexpr uint64_t kLast = uint64_t{1} << 44;  // the term of 0.0f
+  for (const int word : {0, 2}) {                // of the block's number, of the token's in it
+    SampleRow row;
+    uint64_t random = 0;
+    double share = 0.0;  // random / 2^64
+    while (share < 0.35 || share > 0.45) {
+      const PhiloxCounter w = Philox4x32({0, row.position, row.sample_index, 0}, ++row.seed);
+      random = (static_cast<uint64_t>(w[word + 1]) << 32) | w[word];
+      share = static_cast<double>(random) * 0x1p-64;
+    }
+    const auto number = [random](uint64_t sum) {
+      return static_cast<uint64_t>((static_cast<unsigned __int128>(random) * sum) >> 64);
+    };
+    auto before = static_cast<uint64_t>(share / (1.0 - share) * static_cast<double>(kLast)) - 8;
+    while (number(before + kLast) > before) ++before;
+    ASSERT_EQ(number(before + kLast), before);
+    // The last token is alone in its block, or at the end of the only one.
+    std::vector<float> z(static_cast<size_t>((word == 0 ? 2 : 1) * kVocabBlock), -100.0f);
+    std::ranges::copy(ValuesOfSum(before), z.begin());
+    z.back() = 0.0f;
+    for (const SampleImplementation& implementation : SampleImplementations()) {
+      EXPECT_EQ(SampleOne(implementation, z, row).token, static_cast<int32_t>(z.size()) - 1)
+          << implementation.name << ", word " << word;
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "kernels/self_check/self_check.h"
 
@@ -10,6 +11,16 @@ namespace vexact {
 namespace {
 
 constexpr int64_t kMaxContext = 1 << 16;  // positions that one id has words for
+constexpr int32_t kMaskLength = 100;
+
+// AttentionMask::reach of the row at `position`.
+int32_t ReachOf(MaskKind mask, const CheckedSequence& s, int64_t position) {
+  if (mask == MaskKind::kDocument) return static_cast<int32_t>(position % kMaskLength);
+  // A prefix ends before the rows, or they begin with it.
+  const int64_t prefix =
+      std::min<int64_t>(kMaskLength, s.rows == s.context ? s.context : s.context - s.rows);
+  return static_cast<int32_t>(std::max<int64_t>(0, prefix - 1 - position));
+}
 
 // The pool's words, and where each sequence's blocks are.
 struct PoolImage {
@@ -62,6 +73,8 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
   const int64_t cols = shape.num_heads * shape.head_dim;
   std::vector<int32_t> query_start = {0};
   std::vector<int32_t> context_len;
+  std::vector<int32_t> reach;
+  int64_t max_rows = 0;
   std::vector<bf16> q;
   for (const CheckedSequence& s : sequences) {
     const int64_t end = s.id * kMaxContext + s.context;
@@ -70,14 +83,21 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
     q.insert(q.end(), rows.begin(), rows.end());
     query_start.push_back(query_start.back() + static_cast<int32_t>(s.rows));
     context_len.push_back(static_cast<int32_t>(s.context));
+    max_rows = std::max(max_rows, s.rows);
+    for (int64_t p = s.context - s.rows; HasReach(shape.mask) && p < s.context; ++p) {
+      reach.push_back(ReachOf(shape.mask, s, p));
+    }
   }
   const int64_t num_rows = query_start.back();
   const auto count = static_cast<int64_t>(sequences.size());
-  const PagedSequences paged{.count = count,
-                             .query_start = call.In(std::move(query_start)),
-                             .context_len = call.In(std::move(context_len)),
-                             .block_table_start = call.In(std::move(image.table_start)),
-                             .block_tables = call.In(std::move(image.tables))};
+  const PagedSequences paged{
+      .count = count,
+      .query_start = call.In(std::move(query_start)),
+      .context_len = call.In(std::move(context_len)),
+      .block_table_start = call.In(std::move(image.table_start)),
+      .block_tables = call.In(std::move(image.tables)),
+      .max_rows = max_rows,
+      .mask = {.kind = shape.mask, .window = kMaskLength, .reach = call.In(std::move(reach))}};
   VX_ASSIGN_OR_RETURN(const AttentionPlan* plan, call.Plan({.max_tokens = num_rows,
                                                             .max_sequences = count,
                                                             .num_heads = shape.num_heads,
@@ -99,6 +119,44 @@ Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
                            call.stream());
   return {};
 }
+
+namespace {
+
+void AddMaskChecks(std::vector<SelfCheckCase>& cases) {
+  static constexpr std::pair<MaskKind, const char*> kMasks[] = {
+      {MaskKind::kSlidingWindow, "sliding-window"},
+      {MaskKind::kPrefixLm, "prefix-lm"},
+      {MaskKind::kDocument, "document"}};
+  for (const auto& [mask, name] : kMasks) {
+    for (CheckedAttention shape :
+         {CheckedAttention{9, 3, 64, 16}, CheckedAttention{16, 8, 128, 16}}) {
+      shape.mask = mask;
+      cases.push_back({"attention",
+                       fmt::format("chunks and decode, mask {}, heads {} / {} of {}", name,
+                                   shape.num_heads, shape.num_kv_heads, shape.head_dim),
+                       true,
+                       [shape](auto& call) {
+                         return RunCheckedAttention(
+                             call, shape,
+                             std::vector<CheckedSequence>{
+                                 {0, 120, 120}, {1, 300, 1}, {2, 130, 5}, {3, 520, 33}});
+                       },
+                       true});
+      cases.push_back({"attention",
+                       fmt::format("decode, mask {}, heads {} / {} of {}", name, shape.num_heads,
+                                   shape.num_kv_heads, shape.head_dim),
+                       true,
+                       [shape](auto& call) {
+                         return RunCheckedAttention(
+                             call, shape,
+                             std::vector<CheckedSequence>{{0, 90, 1}, {1, 300, 1}, {2, 770, 1}});
+                       },
+                       true});
+    }
+  }
+}
+
+}  // namespace
 
 void AddAttentionChecks(std::vector<SelfCheckCase>& cases) {
   // At the edges of blocks, tiles of 128 and segments of 256 positions.
@@ -135,6 +193,7 @@ void AddAttentionChecks(std::vector<SelfCheckCase>& cases) {
            return RunCheckedAttention(call, shape, sequences);
          }});
   }
+  AddMaskChecks(cases);
 }
 
 }  // namespace vexact

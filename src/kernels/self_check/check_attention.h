@@ -19,10 +19,13 @@ struct CheckedAttention {
   int64_t num_kv_heads;
   int64_t head_dim;
   int64_t block_size;
+  MaskKind mask =
+      MaskKind::kCausal;  // others with windows, documents and prefixes of 100 positions
 };
 
 // Calls attention; output "y". Slots of the pool that hold no position are NaN, and the blocks of
-// different sequences lie in each other's gaps. A row's words depend on (id, position) alone.
+// different sequences lie in each other's gaps. A row's words depend on (id, position) alone, a
+// prefix's also on where its sequence ends.
 Status RunCheckedAttention(OperatorCall& call, const CheckedAttention& shape,
                            std::span<const CheckedSequence> sequences);
 

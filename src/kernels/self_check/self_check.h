@@ -27,6 +27,7 @@ struct SelfCheckCase {
   std::string shape;  // "3 rows of 2 x 128"
   bool in_short = true;
   std::function<Status(OperatorCall& call)> run;
+  bool has_mask = false;  // for attention kernels that take others than the causal one
 };
 // By operator, in the order of backend.h.
 std::vector<SelfCheckCase> SelfCheckCases();

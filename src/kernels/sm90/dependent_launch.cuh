@@ -22,11 +22,16 @@
 
 namespace vexact::sm90 {
 
+// Cards before Hopper have no such launches: there all earlier kernels have ended.
 __device__ __forceinline__ void WaitForEarlier() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 __device__ __forceinline__ void AllowLater() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 template <typename... Parameters, typename... Arguments>

@@ -17,8 +17,10 @@ __device__ __forceinline__ void WgmmaFence() {
 __device__ __forceinline__ void WgmmaCommit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
+// Returns when at most kPending of the latest groups are still under way.
+template <int kPending = 0>
 __device__ __forceinline__ void WgmmaWait() {
-  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
 // Keeps what is done with these registers on its side of the asynchronous steps.
@@ -85,6 +87,21 @@ __device__ __forceinline__ void WgmmaStep(float (&d)[16][4], uint64_t a, uint64_
         VX_FRAGMENT(10), VX_FRAGMENT(11), VX_FRAGMENT(12), VX_FRAGMENT(13), VX_FRAGMENT(14),
         VX_FRAGMENT(15)
       : "l"(a), "l"(b), "r"(accumulate ? 1 : 0));
+}
+
+// D = A B + D, 8 or 16 columns.
+__device__ __forceinline__ void WgmmaStep(float (&d)[1][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0)
+      : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void WgmmaStep(float (&d)[2][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+      "%8, %9, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0), VX_FRAGMENT(1)
+      : "l"(a), "l"(b));
 }
 
 // D = A B + D with A in registers, a fragment as in mma.cuh; the rows of B in memory are the K

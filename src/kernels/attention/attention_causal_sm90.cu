@@ -1,0 +1,10 @@
+#include "kernels/attention/attention_kernel_sm90.cuh"
+#include "kernels/attention/attention_masks_sm90.h"
+
+namespace vexact::sm90 {
+
+void AttentionCausal(const AttentionArgs& args, Stream& stream) {
+  LaunchUnderMask<CausalMask>(args, stream);
+}
+
+}  // namespace vexact::sm90
