@@ -6,8 +6,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -672,8 +674,7 @@ TEST_F(ApiTest, WeightsThatGiveNoNumbersAre500AndTheServerStaysReady) {
   OperatorHooks hooks;
   hooks.embedding = [](const EmbeddingArgs& args, Stream& /*stream*/) {
     for (int64_t row = 0; row < args.y.rows; ++row) {
-      std::fill_n(args.y.row(row), args.y.cols,
-                  Bf16FromFloat(std::numeric_limits<float>::quiet_NaN()));
+      std::fill_n(args.y[row], args.y.cols, Bf16FromFloat(std::numeric_limits<float>::quiet_NaN()));
     }
   };
   Make(MakeHookedBackend(hooks));
