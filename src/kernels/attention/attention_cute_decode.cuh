@@ -17,7 +17,7 @@ class DecodeGroup {
   using Team = TeamShape<kHeadDim, 1, 4, kCanonical>;
   static_assert(Team::kRows == sm90::kDecodeRows);
   // Of the block's two groups together 192 KB at head_dim 128 and below that half as much.
-  using Stream = KvStream<DecodeTiles, kHeadDim, Team::kThreads, kHeadDim == 128 ? 3 : 6, 1>;
+  using Stream = KvStream<DecodeTiles, kHeadDim, Team::kThreads, kHeadDim == 128 ? 3 : 6>;
 
   struct Shared {
     typename Stream::Shared stream;
@@ -107,8 +107,10 @@ class DecodeGroup {
     const int present = min(kAttentionTile, head_.s.context - start);
     const int visible[2] = {last[0] + 1 - start, last[1] + 1 - start};
     auto* const keys = stream->Await();  // with the queries
-    warp_.ScoresToP(keys, visible, present, p_.scale, state);
+    stream->CopyNext();
+    warp_.ScoresToP(keys, visible, present, p_.scale, state, [] {});
     auto* const values = stream->Await();  // with P
+    stream->CopyNext();
     const int seen_by_all = head_.s.context - head_.s.tokens + 1 - start;
     warp_.AddValues(values, present, seen_by_all < present, state);
   }

@@ -18,7 +18,7 @@ class PrefillBlock {
   static constexpr int kTeams = kBlockThreads / Team::kThreads;
   static_assert(kTeams * Team::kRows == sm90::kPrefillRows);
   // 4 slots of 32 KB at head_dim 128, beside 64 KB of queries and P.
-  using Stream = KvStream<PrefillTiles, kHeadDim, kBlockThreads, 4, 2>;
+  using Stream = KvStream<PrefillTiles, kHeadDim, kBlockThreads, 4>;
 
   struct Shared {
     typename Stream::Shared stream;
@@ -48,21 +48,24 @@ class PrefillBlock {
     const int32_t tiles = (most + kAttentionTile) / kAttentionTile;
     state_.Clear();
     if constexpr (kCanonical) fold_.Clear();
-    const int lag = team_ / 2;
-    for (int32_t step = 0; step <= 2 * unit.tile_end; ++step) {
-      auto* const slot = stream.Await(lag);
-      const int32_t tile = (step - lag) / 2;
-      if (step < lag || tile >= tiles) continue;
+    for (int32_t tile = 0; tile < unit.tile_end; ++tile) {
       const int32_t start = tile * kAttentionTile;
       const int present = min(kAttentionTile, most + 1 - start);
-      if ((step - lag) % 2 == 0) {
+      auto* const keys = stream.Await();
+      if (tile < tiles) {
         int visible[Warp::kHeldRows];
 #pragma unroll
         for (int i = 0; i < Warp::kHeldRows; ++i) visible[i] = last[i] + 1 - start;
-        warp_.ScoresToP(slot, visible, present, p_.scale, &state_);
-        continue;
+        warp_.ScoresToP(keys, visible, present, p_.scale, &state_, [&] { stream.CopyNext(); });
+      } else {
+        stream.CopyNext();
       }
-      warp_.AddValues(slot, present, least + 1 - start < present, &state_);
+      auto* const values = stream.Await();  // P is there for the team
+      if (tile < tiles) {
+        warp_.AddValues(values, present, least + 1 - start < present, &state_);
+      }
+      stream.CopyNext();
+      if (tile >= tiles) continue;
       if (kCanonical && (tile + 1 == tiles || (tile + 1) % sm90::kSegmentTiles == 0)) {
         FoldSegment(tile / sm90::kSegmentTiles, last);
       }

@@ -63,8 +63,7 @@ struct StreamShared {
   SharedRows<kAttentionTile, kHeadDim> slots[kSlots];
 };
 
-// kHeld: how many items may be read at once.
-template <typename Tiles, int kHeadDim, int kThreads, int kSlots, int kHeld>
+template <typename Tiles, int kHeadDim, int kThreads, int kSlots>
 class KvStream {
  public:
   using Shared = StreamShared<kHeadDim, kThreads, kSlots>;
@@ -76,18 +75,32 @@ class KvStream {
       : p_(p), shared_(shared), group_(group), tiles_(tiles) {
     FindBlocks();
 #pragma unroll 1
-    for (int i = 0; i < kSlots - kHeld; ++i) CopyNext();
+    for (int i = 0; i < kSlots - 1; ++i) CopyNext();
   }
 
-  // The next item, there for all of the group, which meets here: the item kHeld before it is no
-  // longer read, and its slot takes a further one. lag (below kHeld): an earlier one, by so many.
-  __device__ __forceinline__ Slot* Await(int lag = 0) {
-    cute::cp_async_wait<kSlots - kHeld - 1>();
+  // The next item, there for all of the group, which meets here: the item before is no longer read,
+  // and CopyNext may follow.
+  __device__ __forceinline__ Slot* Await() {
+    cute::cp_async_wait<kSlots - 2>();
     MeetAt(group_.barrier, kThreads);
-    Slot* const slot = &shared_->slots[read_ >= lag ? read_ - lag : read_ - lag + kSlots];
+    Slot* const slot = &shared_->slots[read_];
     if (++read_ == kSlots) read_ = 0;
-    CopyNext();
     return slot;
+  }
+
+  // Once after each Await: a further item into the slot that it freed. One group of copies, empty
+  // behind the last item.
+  __device__ __forceinline__ void CopyNext() {
+    if (!tiles_.done()) {
+      Copy(tiles_.place());
+      part_ ^= 1;
+      if (part_ == 0) {
+        tiles_.Advance();
+        FindBlocks();
+      }
+      if (++write_ == kSlots) write_ = 0;
+    }
+    cute::cp_async_fence();
   }
 
  private:
@@ -103,20 +116,6 @@ class KvStream {
     const int32_t position =
         at.tile * kAttentionTile + sm90::Lane() % sm90::kTileChunks * sm90::kChunk;
     if (position < at.context) block_ = __ldcg(at.blocks + (position >> p_.block_shift));
-  }
-
-  // One group of copies, empty behind the last item.
-  __device__ __forceinline__ void CopyNext() {
-    if (!tiles_.done()) {
-      Copy(tiles_.place());
-      part_ ^= 1;
-      if (part_ == 0) {
-        tiles_.Advance();
-        FindBlocks();
-      }
-      if (++write_ == kSlots) write_ = 0;
-    }
-    cute::cp_async_fence();
   }
 
   // A lane finds the addresses of one chunk, for all. Positions that the sequence does not have

@@ -146,13 +146,16 @@ class TeamWarp {
 
   // Scores of a tile to P and its sums in shared memory, and O rescaled for it. visible: how many
   // of the tile's positions each held row sees; `present` of them are there at all. The whole team;
-  // until its next meeting P is not to be read.
+  // until its next meeting P is not to be read. meanwhile() runs while the tensor cores finish.
+  template <typename Meanwhile>
   __device__ __forceinline__ void ScoresToP(Keys* keys, const int (&visible)[kHeldRows],
-                                            int present, float scale, State* state) {
+                                            int present, float scale, State* state,
+                                            Meanwhile meanwhile) {
     Scores s;
     ClearFragments(s);
     const int own = warp_ * Shape::kOwnPositions;
     if (own < present) ComputeScores(keys, s);
+    meanwhile();
     int least = kAttentionTile;
 #pragma unroll
     for (const int v : visible) least = min(least, v);
