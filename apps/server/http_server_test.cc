@@ -204,12 +204,12 @@ TEST_F(HttpServerTest, StopsByClosingIdleConnectionsAndDeliveringAnswers) {
   HttpClient idle = Connect();
   HttpClient busy = Connect();
   EXPECT_EQ(idle.Get("/echo").value().status, 200);
-  busy.Send("POST /echo HTTP/1.1\r\nContent-Length: 4\r\n\r\nab");  // half of its request
-  ASSERT_TRUE(Eventually([this] { return server_->num_connections() == 2; }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  busy.Send("POST /echo HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+  ASSERT_EQ(busy.Receive().value().status, 100);  // half of its request is read
+  ASSERT_EQ(server_->num_connections(), 2);
   server_->StopAccepting();
   EXPECT_EQ(idle.ReceiveAll(), "");
-  busy.Send("cd");
+  busy.Send("abcd");
   EXPECT_EQ(busy.Receive().value().body, "POST /echo abcd");
   EXPECT_EQ(busy.ReceiveAll(), "");
   EXPECT_TRUE(Eventually([this] { return server_->num_connections() == 0; }));

@@ -102,6 +102,7 @@ std::optional<HttpReply> HttpClient::Receive(int patience_s) {
   buffer_.erase(0, head_end + kHeadEnd.size());
   VX_CHECK(head.starts_with("HTTP/1.") && head.size() > 12, head);
   std::from_chars(head.data() + 9, head.data() + 12, reply.status);
+  if (reply.status == 100) return reply;  // nothing but its line
   reply.headers = ParseHeaders(std::string_view(head).substr(head.find(kLineEnd) + 2));
   if (reply.headers["transfer-encoding"] == "chunked") {
     size_t used = 0;
