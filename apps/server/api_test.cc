@@ -319,7 +319,7 @@ TEST_F(ApiTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
       {R"({"prompt": 7})", 400, "prompt", "a text or a list of token ids"},
       {R"({"prompt": ["a", 7]})", 400, "prompt", "a text or a list of token ids"},
       {R"({"prompt": [1, -7]})", 400, "prompt", "found -7"},
-      {R"({"prompt": [99999]})", 400, "prompt_token_ids", "99999"},
+      {R"({"prompt": [99999]})", 400, "prompt", "99999"},
       {R"({"prompt": "a", "prompt_token_ids": [1]})", 400, "prompt_token_ids", "own field"},
       {R"({"prompt": "a", "temperature": -1})", 400, "temperature", "at least 0"},
       {R"({"prompt": "a", "temperature": "hot"})", 400, "temperature", "a finite number"},

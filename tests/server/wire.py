@@ -46,26 +46,29 @@ class Connection:
         self.writer.write(head.encode() + data)
         await self.writer.drain()
 
-    async def receive(self, sent_at):
-        """The next reply; IncompleteReadError if the server has closed the connection."""
+    async def receive_head(self, sent_at):
+        """The next reply, without a body yet; IncompleteReadError if the server has closed."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-        reply = Reply(int(lines[0].split()[1]), headers, b"", sent_at, [])
+        return Reply(int(lines[0].split()[1]), headers, b"", sent_at, [])
+
+    async def receive_body(self, reply):
         while True:
-            if "content-length" in headers:
-                piece = await self.reader.readexactly(int(headers["content-length"]))
+            if "content-length" in reply.headers:
+                piece = await self.reader.readexactly(int(reply.headers["content-length"]))
             else:
                 size = int(await self.reader.readuntil(b"\r\n"), 16)
                 piece = (await self.reader.readexactly(size + 2))[:-2]
             reply.arrivals.append((time.monotonic(), piece))
-            if "content-length" in headers or not piece:
+            if "content-length" in reply.headers or not piece:
                 reply.body = b"".join(piece for _, piece in reply.arrivals)
                 return reply
 
     async def post(self, path, body):
         sent_at = time.monotonic()
         await self.send(path, body)
-        return await asyncio.wait_for(self.receive(sent_at), PATIENCE_S)
+        reply = await asyncio.wait_for(self.receive_head(sent_at), PATIENCE_S)
+        return await asyncio.wait_for(self.receive_body(reply), PATIENCE_S)
 
     def kill(self):
         """Closes with a reset, as a killed client's system does."""
