@@ -22,6 +22,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -359,7 +360,7 @@ TEST_P(SamplerTest, NothingAllowedIsAFault) {
   Engine engine(backend(), 3);
   engine.sampler.Start(Started(0, params));
   const SequenceFault fault = engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault;
-  EXPECT_THAT(fault.message, HasSubstr("allowed_token_ids: position 1: expected at least one token "
+  EXPECT_THAT(fault.message, HasSubstr("allowed_token_ids: position 2: expected at least one token "
                                        "id to choose from, found none"));
   EXPECT_EQ(fault.cause, FaultCause::kRequest);
 }
@@ -371,7 +372,7 @@ TEST_P(SamplerTest, ABiasThatOverflowsIsAFault) {
   Engine engine(backend(), 3);
   engine.sampler.Start(Started(0, params));
   const SequenceFault fault = engine.Run({0.0f, 1.0f, 2.0f}, {DrawRow(0, 0)})[0].fault;
-  EXPECT_THAT(fault.message, StartsWith("logit_bias: position 1: "));
+  EXPECT_THAT(fault.message, StartsWith("logit_bias: position 2: "));
   EXPECT_THAT(fault.message, HasSubstr("below 4194304 in magnitude, found -inf at token id 1"));
   EXPECT_EQ(fault.cause, FaultCause::kRequest);
 }
