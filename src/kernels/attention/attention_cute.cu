@@ -91,8 +91,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1)
 template <int kHeadDim, bool kCanonical>
 void LaunchKernel(const AttentionArgs& args, Stream& stream) {
   const sm90::AttentionParameters p = sm90::ParametersOf(args, kHeadDim);
-  VX_CHECK(sm90::TakesTwoRuns(args.sequences, *args.plan),
-           "a plan with a run for each half of a block");
+  VX_CHECK(args.plan->runs_per_sm == kDecodeGroups, "a plan with a run for each half of a block");
   constexpr size_t kBytes = sizeof(BlockShared<kHeadDim, kCanonical>);
   const auto kernel = CuteAttentionKernel<kHeadDim, kCanonical>;
   sm90::AllowSharedBytes(kernel, kBytes);

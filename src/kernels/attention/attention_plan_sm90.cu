@@ -211,9 +211,9 @@ size_t AttentionPlanBytesSm90(const AttentionLimits& limits) {
 
 void PlanAttentionSm90(const PagedSequences& sequences, const AttentionPlan& plan, Stream& stream) {
   VX_CHECK(sequences.count <= plan.limits.max_sequences, "sequences within the plan's limits");
-  const int runs =
-      sm90::NumSms() * (sm90::TakesTwoRuns(sequences, plan) ? kAttentionCuteRunsPerSm : 1);
-  VX_CHECK(runs < sm90::kMaxBoundaries, "as many runs as can be planned");
+  const int runs = plan.runs_per_sm * sm90::NumSms();
+  VX_CHECK(plan.runs_per_sm <= sm90::kMaxRunsPerSm && runs < sm90::kMaxBoundaries,
+           "as many runs as can be planned");
   size_t bytes = 0;
   const sm90::AttentionPlanView view = sm90::ViewPlan(plan.limits, plan.storage.data(), &bytes);
   VX_CHECK(bytes <= plan.storage.bytes(), "the plan's storage");

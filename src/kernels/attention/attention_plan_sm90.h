@@ -18,6 +18,7 @@ inline constexpr int kPrefillRows = 128;   // rows of a prefill block
 inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs, of all heads, whose partial
                                            // results fit
 inline constexpr int kAttentionWarps = 8;  // of a block: those that compute
+inline constexpr int kMaxRunsPerSm = 2;    // of decode work
 
 // Rows [begin, end) of a sequence, done once for each KV head.
 struct PrefillUnit {
@@ -69,17 +70,6 @@ struct AttentionPlanView {
 // Of the current device.
 int NumSms();
 
-// Whether a step's attention runs the portable kernel, whose blocks take two runs at once, also
-// where Hopper's own was asked for: with many sequences and no prefill it is faster, on one chunk
-// of work a run slower (docs/performance.md). Both have the same bits.
-inline constexpr int64_t kManySequences = 96;
-inline bool TakesTwoRuns(const PagedSequences& sequences, const AttentionPlan& plan) {
-  const int64_t group = plan.limits.num_heads / plan.limits.num_kv_heads;
-  return plan.runs_per_sm == kAttentionCuteRunsPerSm ||
-         (sequences.mask.kind == MaskKind::kCausal && sequences.count >= kManySequences &&
-          sequences.max_rows * group <= kDecodeRows);
-}
-
 inline int64_t MaxPrefillUnits(const AttentionLimits& limits) {
   const int64_t group = limits.num_heads / limits.num_kv_heads;
   return limits.max_tokens * group / kPrefillRows + limits.max_sequences;
@@ -97,7 +87,7 @@ inline AttentionPlanView ViewPlan(const AttentionLimits& limits, std::byte* data
   take(1, view.counters);
   take(MaxPrefillUnits(limits), view.prefill);
   take(limits.max_sequences + 2, view.decode);
-  take(kAttentionCuteRunsPerSm * NumSms() + 1, view.boundaries);
+  take(kMaxRunsPerSm * NumSms() + 1, view.boundaries);
   take(kSplitSlots * limits.num_heads, view.arrived);
   take(kSplitSlots * limits.num_heads * limits.head_dim, view.partial_o);
   take(kSplitSlots * limits.num_heads * 2, view.partial_ml);

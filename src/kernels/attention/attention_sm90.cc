@@ -1,15 +1,10 @@
 #include "base/check.h"
 #include "kernels/attention/attention_masks_sm90.h"
-#include "kernels/attention/attention_plan_sm90.h"
 
 namespace vexact {
 
 void AttentionSm90(const AttentionArgs& args, Stream& stream) {
   if (args.sequences.count == 0) return;
-  VX_CHECK(args.plan != nullptr, "a plan");
-  if (sm90::TakesTwoRuns(args.sequences, *args.plan)) {
-    return AttentionCute(Mode::kInvariant, args, stream);
-  }
   switch (args.sequences.mask.kind) {
     case MaskKind::kCausal:
       return sm90::AttentionCausal(args, stream);

@@ -206,7 +206,7 @@ TEST(Attention, ARowHasItsBitsInEveryChunkAndBatch) {
   }
 }
 
-// Beside so many a GPU runs another kernel than for one, and whole heads instead of segments.
+// Alone a GPU cuts it into segments; beside so many its blocks take whole heads.
 TEST(Attention, ADecodeRowHasItsBitsBesideMany) {
   std::mt19937 random(7);
   for (const AttentionShape& shape : {AttentionShape{4, 2, 64}, AttentionShape{2, 1, 128}}) {

@@ -193,7 +193,7 @@ void AddAttentionChecks(std::vector<SelfCheckCase>& cases) {
            return RunCheckedAttention(call, shape, sequences);
          }});
   }
-  // As many as the GPU has another kernel for.
+  // So many that a GPU's blocks take whole heads.
   static constexpr CheckedAttention kMany[] = {{2, 1, 64, 16}, {2, 1, 128, 16}};
   for (const CheckedAttention& shape : kMany) {
     cases.push_back({"attention", fmt::format("decode of 110, heads 2 / 1 of {}", shape.head_dim),
