@@ -140,6 +140,7 @@ TEST(ParseHfConfig, ReadsASlidingWindowOfAllLayers) {
   EXPECT_EQ(Parse(qwen).sliding_window, 0);
   qwen["use_sliding_window"] = true;
   qwen["max_window_layers"] = 0;
+  qwen["layer_types"] = json::array({"sliding_attention", "sliding_attention"});
   EXPECT_EQ(Parse(qwen).sliding_window, 64);
 }
 
