@@ -110,7 +110,8 @@ class ModelRunner {
   struct ForwardShape {
     int64_t padded_tokens;
     bool decode_only;
-    auto operator<=>(const ForwardShape&) const = default;
+    // clang-tidy 14 takes the 0 of a comparison for a pointer.
+    auto operator<=>(const ForwardShape&) const = default;  // NOLINT(modernize-use-nullptr)
   };
   ForwardShape ShapeOf(const BatchInputs& inputs) const;
   // Records the forward pass of every shape, once the addresses it reads are known.
