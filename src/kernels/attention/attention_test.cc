@@ -211,7 +211,7 @@ TEST(Attention, ADecodeRowHasItsBitsBesideMany) {
   std::mt19937 random(7);
   for (const AttentionShape& shape : {AttentionShape{4, 2, 64}, AttentionShape{2, 1, 128}}) {
     std::vector<AttentionSequence> sequences;
-    for (int i = 0; i < 110; ++i) {
+    for (int i = 0; i < ScaledCases(110, 25); ++i) {
       sequences.push_back(
           RandomSequence(random, shape, Values::kNormal, Pick(random, kContexts), 1));
     }
