@@ -104,6 +104,16 @@ AttentionSequence RandomSequence(std::mt19937& random, const AttentionShape& sha
           RandomMatrix(random, values, context, kv_cols)};
 }
 
+bool TakesHeads(const Backend& backend, const AttentionShape& shape) {
+  return backend
+      .MakeAttentionPlan({.max_tokens = 1,
+                          .max_sequences = 1,
+                          .num_heads = shape.num_heads,
+                          .num_kv_heads = shape.num_kv_heads,
+                          .head_dim = shape.head_dim})
+      .ok();
+}
+
 Matrix<bf16> ApplyAttention(const Backend& backend, const AttentionShape& shape,
                             const std::vector<AttentionSequence>& sequences, int64_t block_size,
                             int num_threads, const AttentionMask& mask) {

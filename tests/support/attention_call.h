@@ -60,6 +60,9 @@ class AttentionCall {
   std::vector<int32_t> block_tables_;
 };
 
+// Whether the backend has kernels for heads of this size; a CPU takes any.
+bool TakesHeads(const Backend& backend, const AttentionShape& shape);
+
 // The answer for all query rows of the sequences, in one call over a pool of their own.
 Matrix<bf16> ApplyAttention(const Backend& backend, const AttentionShape& shape,
                             const std::vector<AttentionSequence>& sequences, int64_t block_size,

@@ -51,7 +51,7 @@ struct DecodeRow {
   int32_t head;
   int32_t row;  // of q and y
 };
-// r / group without a division, which costs as much as a tile's softmax.
+// r / group without a division (docs/performance.md: a head costs 1.9 us instead of 2.15).
 __device__ __forceinline__ int32_t TokenOfRow(const AttentionParameters& p, int32_t r) {
   return r * p.group_reciprocal >> 8;
 }

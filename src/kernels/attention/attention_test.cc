@@ -92,18 +92,9 @@ TEST(AttentionReference, EqualsTheOracleBeforeTheLastRoundingForEverySegment) {
 // multiples of a dot16 group and of a vector.
 constexpr AttentionShape kShapes[] = {{4, 2, 64}, {2, 2, 128}, {9, 3, 64}, {7, 1, 32},
                                       {2, 1, 16}, {3, 3, 80},  {2, 1, 24}, {1, 1, 256}};
-// Backends that take heads of this size; a CPU takes any.
 std::vector<NamedBackend> BackendsFor(const AttentionShape& shape) {
   std::vector<NamedBackend> backends = AttentionBackends();
-  std::erase_if(backends, [&](const NamedBackend& b) {
-    return !b.backend
-                ->MakeAttentionPlan({.max_tokens = 1,
-                                     .max_sequences = 1,
-                                     .num_heads = shape.num_heads,
-                                     .num_kv_heads = shape.num_kv_heads,
-                                     .head_dim = shape.head_dim})
-                .ok();
-  });
+  std::erase_if(backends, [&](const NamedBackend& b) { return !TakesHeads(*b.backend, shape); });
   return backends;
 }
 

@@ -90,16 +90,6 @@ std::vector<FreeBackend> FreeBackends() {
   return backends;
 }
 
-bool Takes(const FreeBackend& free, const AttentionShape& shape) {
-  return free.backend
-      ->MakeAttentionPlan({.max_tokens = 1,
-                           .max_sequences = 1,
-                           .num_heads = shape.num_heads,
-                           .num_kv_heads = shape.num_kv_heads,
-                           .head_dim = shape.head_dim})
-      .ok();
-}
-
 TEST(AttentionVariant, IsWithinItsDerivedErrorOfFloat64) {
   std::mt19937 random(1);
   const std::vector<FreeBackend> backends = FreeBackends();
@@ -111,7 +101,7 @@ TEST(AttentionVariant, IsWithinItsDerivedErrorOfFloat64) {
       sequences.push_back(RandomSequence(random, shape, Values::kNormal, context, rows));
       const int64_t block_size = kBlockSizes[random() % 3];
       for (const FreeBackend& free : backends) {
-        if (!Takes(free, shape)) continue;
+        if (!TakesHeads(*free.backend, shape)) continue;
         for (const int threads : free.threads) {
           const auto y = ApplyAttention(*free.backend, shape, sequences, block_size, threads);
           int64_t r = 0;

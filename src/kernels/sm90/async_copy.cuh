@@ -1,6 +1,5 @@
 // Asynchronous copies from global to shared memory: by threads, 16 bytes each (cp.async), and by
-// the copy engine, whole runs of bytes or boxes of a tensor, which complete on a barrier
-// (cp.async.bulk).
+// the copy engine, boxes of a tensor, which complete on a barrier (cp.async.bulk.tensor).
 #ifndef VEXACT_KERNELS_SM90_ASYNC_COPY_CUH_
 #define VEXACT_KERNELS_SM90_ASYNC_COPY_CUH_
 
@@ -28,18 +27,8 @@ __device__ __forceinline__ void WaitCopies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-// Addresses and `bytes` are multiples of 16. The bytes count at `barrier` (ArriveExpectBytes).
-__device__ __forceinline__ void CopyBulk(uint32_t shared, const void* global, uint32_t bytes,
-                                         uint32_t barrier) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
-          "r"(shared),
-      "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(barrier)
-      : "memory");
-}
-
 // The box of a tensor map (tensor_map.cuh) that begins at (0, x1, x2, x3). All its bytes, also
-// those outside of the tensor, count at `barrier`.
+// those outside of the tensor, count at `barrier` (ArriveExpectBytes).
 __device__ __forceinline__ void CopyBox(uint32_t shared, const CUtensorMap* map, int32_t x1,
                                         int32_t x2, int32_t x3, uint32_t barrier) {
   asm volatile(
