@@ -177,6 +177,7 @@ void Engine::Add(PreparedRequest request) {
 }
 
 std::vector<Output> Engine::Step() {
+  const Stopwatch stopwatch;
   Impl& impl = *impl_;
   impl.ExpireRequests();
   std::vector<Output> outputs = std::exchange(impl.ready, {});
@@ -188,6 +189,7 @@ std::vector<Output> Engine::Step() {
   if (impl.in_flight.size() > depth || (!launched && launched_before > 0)) {
     impl.CollectStep(&outputs);
   }
+  impl.stats.busy_ms += stopwatch.milliseconds();
   return outputs;
 }
 
