@@ -78,6 +78,11 @@ Result<int64_t> TokenizeLines(const TokenizeFlags& flags, const Tokenizer& token
 }
 
 int Run(const TokenizeFlags& flags) {
+  if (const Status status = CheckApart({{"--model", flags.model}, {"--input", flags.input}},
+                                       {{"--output", flags.output}});
+      !status.ok()) {
+    return Fail(status.error(), kExitUsage);
+  }
   const auto tokenizer = OpenTokenizer(flags.model);
   const Result<int64_t> num_failed =
       tokenizer.ok() ? TokenizeLines(flags, **tokenizer) : tokenizer.error();

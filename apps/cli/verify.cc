@@ -157,8 +157,11 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
 }
 
 int Run(const VerifyFlags& flags) {
-  if (const Status status = RequireInvariant(flags.engine.config, "verify"); !status.ok()) {
-    return Fail(status.error(), kExitUsage);
+  for (const Status& status :
+       {RequireInvariant(flags.engine.config, "verify"),
+        CheckApart({{"--model", flags.engine.model.path}, {"RECEIPTS", flags.receipts}},
+                   {{"--output", flags.output}, {"--batch-probe", flags.engine.batch_probe}})}) {
+    if (!status.ok()) return Fail(status.error(), kExitUsage);
   }
   const Result<std::vector<NumberedReceipt>> receipts = ReadReceipts(flags.receipts);
   if (!receipts.ok()) return Fail(receipts.error());
