@@ -2,6 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
 #include "support/cli.h"
 #include "support/paths.h"
 
@@ -178,6 +183,16 @@ TEST(Tokenize, AWrongLineHasAnErrorAndTheOthersGoOn) {
   EXPECT_THAT(lines[0]["error"].get<std::string>(), HasSubstr("line 1"));
   EXPECT_EQ(lines[1]["prompt_token_ids"], json{100});
   EXPECT_THAT(lines[2]["error"].get<std::string>(), HasSubstr("\"text\""));
+}
+
+TEST(Inspect, APathThatIsNotUtf8IsShownAllTheSame) {
+  const TempDir folder;
+  const std::string path = folder.path() + "/tiny\xff";
+  std::filesystem::create_directory_symlink(TinyModel(), path);
+  const ProgramResult result = Vexact({"inspect", "--model", path, "--json", "--tensors"});
+  ASSERT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_THAT(JsonLines(result.out).at(0)["tensor_list"][0]["file"].get<std::string>(),
+              HasSubstr("tiny\ufffd"));
 }
 
 TEST(Inspect, SaysWhatAModelIs) {
