@@ -116,6 +116,8 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
       {"tokenize", "--model", TinyModel()},
+      {"tokenize", "--model", TinyModel(), "--input", "-", "--skip-special-tokens"},
+      {"tokenize", "--model", TinyModel(), "--input", "-", "--decode", "--add-special-tokens"},
       {"inspect"},
   };
   for (const auto& arguments : wrong) {
@@ -183,6 +185,14 @@ TEST(Tokenize, AWrongLineHasAnErrorAndTheOthersGoOn) {
   EXPECT_THAT(lines[0]["error"].get<std::string>(), HasSubstr("line 1"));
   EXPECT_EQ(lines[1]["prompt_token_ids"], json{100});
   EXPECT_THAT(lines[2]["error"].get<std::string>(), HasSubstr("\"text\""));
+}
+
+TEST(Tokenize, AnswersWhileTheWriterIsStillThere) {
+  RunningProgram program(VexactPath(), {"tokenize", "--model", TinyModel(), "--input", "-"});
+  program.Write("{\"prompt\": \"a\"}\n");
+  EXPECT_TRUE(program.WaitForLines(1));
+  program.CloseInput();
+  EXPECT_EQ(program.Wait().exit_status, 0);
 }
 
 TEST(Inspect, APathThatIsNotUtf8IsShownAllTheSame) {
