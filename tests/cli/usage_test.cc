@@ -249,6 +249,16 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
   EXPECT_GE(figures["idle_percent"], 0.0);
 }
 
+TEST(BenchThroughput, ASignalEndsTheWaitForRequests) {
+  RunningProgram program(VexactPath(),
+                         {"bench", "throughput", "--model", TinyModel(), "--input", "-"});
+  program.Write("{\"prompt\": \"a\"}\n");
+  // Long enough to load the model and to wait for the next line.
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.Wait().exit_status, 128 + SIGINT);
+}
+
 TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {
   const TempDir folder;
   const std::string trace = folder.Write("t.csv", "prompt_tokens,output_tokens\n4,3\n8,2\n9,9\n");
