@@ -249,6 +249,13 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
   EXPECT_GE(figures["idle_percent"], 0.0);
 }
 
+TEST(BenchThroughput, MoreThanMemoryHoldsIsAFailureWithAReason) {
+  const ProgramResult result = Vexact(
+      {"bench", "throughput", "--model", TinyModel(), "--num-requests", "9223372036854775807"});
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_THAT(result.err, HasSubstr("expected the memory that was asked for"));
+}
+
 TEST(BenchThroughput, ASignalEndsTheWaitForRequests) {
   RunningProgram program(VexactPath(),
                          {"bench", "throughput", "--model", TinyModel(), "--input", "-"});
