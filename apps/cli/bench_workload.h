@@ -24,18 +24,6 @@ struct RequestLengths {
   int32_t output = 0;
 };
 
-// A flag with a whole number of at least `least`.
-template <typename T>
-void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
-  const auto set = [&target, least](const std::string& text) -> Status {
-    VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
-    if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
-    target = value;
-    return {};
-  };
-  AddTextFlag(app, name, set, help)->type_name("INT");
-}
-
 struct WorkloadFlags {
   int64_t num_requests = 0;  // 0: 16 random ones, or all of a file
   int32_t input_len = 128;

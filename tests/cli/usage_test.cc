@@ -115,10 +115,15 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"score", "--model", TinyModel()},
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
+      {"bench", "compare", "--model", TinyModel(), "--threads", "1000000"},
       {"tokenize", "--model", TinyModel()},
       {"tokenize", "--model", TinyModel(), "--input", "-", "--skip-special-tokens"},
       {"tokenize", "--model", TinyModel(), "--input", "-", "--decode", "--add-special-tokens"},
       {"inspect"},
+      {"doctor", "--threads", "1000000"},
+      {"doctor", "--threads", "-4"},
+      {"doctor", "--digest-rows", "0"},
+      {"doctor", "--attn-impl", "flash"},
   };
   for (const auto& arguments : wrong) {
     const ProgramResult result = Vexact(arguments);
