@@ -41,6 +41,7 @@ TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
 
 TEST(Usage, HelpOfGenerateHasEveryFlag) {
   const std::string help = Vexact({"generate", "--help"}).out;
+  EXPECT_THAT(help, AllOf(HasSubstr("prefix_len"), HasSubstr("document_ids")));  // --mask's fields
   for (const char* flag : {"--model",
                            "--model-path",
                            "--prompt",
