@@ -46,6 +46,7 @@ struct EngineStats {
   int64_t prefix_cache_hits = 0;     // tokens found
   double host_ms = 0.0;              // StepStats', of all steps
   double idle_ms = 0.0;              // likewise
+  double busy_ms = 0.0;              // wall time in Step, waiting for the device included
   CallCounts calls;  // of linears and attention in the steps collected, the one in flight included
 };
 
