@@ -143,7 +143,7 @@ Status ModelRunner::RecordForwards() {
 
 Status ModelRunner::SetModel(std::shared_ptr<const Model> model) {
   const std::shared_ptr<const Model> before = std::exchange(model_, std::move(model));
-  const Status recorded = RecordForwards();
+  Status recorded = RecordForwards();
   if (!recorded.ok()) {
     recordings_.clear();  // some may be of the other weights
     model_ = before;
