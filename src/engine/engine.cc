@@ -217,8 +217,8 @@ Status Engine::UpdateWeights(std::shared_ptr<const Model> model) {
         "update of weights: expected a model of the same shapes on the same backend, found "
         "another");
   }
-  impl_->model = model;
-  VX_RETURN_IF_ERROR(impl_->runner->SetModel(std::move(model)));
+  VX_RETURN_IF_ERROR(impl_->runner->SetModel(model));
+  impl_->model = std::move(model);
   ++impl_->weights_generation;
   impl_->scheduler.ResetPrefixCache();
   return {};
