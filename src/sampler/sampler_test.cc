@@ -160,6 +160,21 @@ TEST_P(SamplerTest, TheNewestTokenIsTheLastOneDrawnWhateverIsScored) {
   EXPECT_EQ(engine.NewestToken(5), 1);
 }
 
+TEST_P(SamplerTest, WhatIsDrawnAgainGoesNowhere) {
+  SamplingParams params;
+  params.temperature = 0.0;
+  params.frequency_penalty = 1.0;
+  Engine engine(backend(), 2);
+  engine.sampler.Start(Started(2, params, {1, 1}, {0, 0, 0}));
+  // Token 1 is next after one 0 and after two; after a 0 and a 1 it would be 0.
+  for (const int32_t output_len : {1, 2}) {
+    LogitRow row = TargetRow(2, output_len, 0);
+    row.redraws = true;
+    EXPECT_THAT(engine.Run({4.0f, 3.5f}, {row})[2].redrawn, ElementsAre(1)) << output_len;
+  }
+  EXPECT_EQ(engine.NewestToken(2), 0) << "no token was drawn";
+}
+
 TEST_P(SamplerTest, ReportsWhatWasAskedFor) {
   const std::vector<float> z = {1.0f, 4.0f, 3.0f, 2.0f, 0.0f};
   SamplingParams params;

@@ -221,20 +221,22 @@ TEST(Generate, AFileThatIsReadIsNotWritten) {
   const std::string link = folder.path() + "/link.jsonl";
   std::filesystem::create_symlink(requests, link);
   const std::string fresh = folder.path() + "/fresh.jsonl";
+  const std::string model = folder.Write("m.gguf", "weights");
   const std::vector<std::vector<std::string>> wrong = {
-      {"--input", requests, "--output", requests},
-      {"--input", link, "--receipts", requests},
-      {"--input", requests, "--output", fresh, "--batch-probe", folder.path() + "/./fresh.jsonl"},
-      {"--prompt", "a", "--output", folder.path() + "/config.json", "--model-path",
-       folder.Write("config.json", "{}")}};
+      {TinyModel(), "--input", requests, "--output", requests},
+      {TinyModel(), "--input", link, "--receipts", requests},
+      {TinyModel(), "--input", requests, "--output", fresh, "--batch-probe",
+       folder.path() + "/./fresh.jsonl"},
+      {model, "--prompt", "a", "--output", model}};
   for (const std::vector<std::string>& flags : wrong) {
-    std::vector<std::string> arguments = {"generate", "--model", TinyModel()};
+    std::vector<std::string> arguments = {"generate", "--model"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     const ProgramResult result = Vexact(arguments);
     EXPECT_EQ(result.exit_status, 2);
     EXPECT_THAT(result.err, HasSubstr("expected another file than that of --"));
   }
   EXPECT_EQ(ReadFileOrDie(requests), MixedRequests());
+  EXPECT_EQ(ReadFileOrDie(model), "weights");
   EXPECT_FALSE(std::filesystem::exists(fresh));
   // Devices may be read and written.
   EXPECT_EQ(Vexact({"generate", "--model", TinyModel(), "--input", "/dev/null", "--output",
