@@ -14,6 +14,7 @@
 #include "cli/compare_report.h"
 #include "cli/device_speed.h"
 #include "cli/fail.h"
+#include "cli/session.h"
 #include "common/engine_flags.h"
 #include "common/flags.h"
 #include "common/interrupt.h"
@@ -72,6 +73,8 @@ class Comparison {
     }
     return std::move(report_);
   }
+  // The program's, if Run fails.
+  int exit_status() const { return exit_status_; }
 
  private:
   // One copy of the weights for both modes.
@@ -114,8 +117,12 @@ class Comparison {
     EngineConfig config = flags_.engine.config;
     config.mode = mode.mode = models_[m]->backend().mode();
     config.on_step = [&run](const StepStats& stats) { run.steps.push_back(stats); };
-    VX_ASSIGN_OR_RETURN(const auto engine,
-                        Engine::Create(std::move(config), models_[m], tokenizer_));
+    auto made = Engine::Create(std::move(config), models_[m], tokenizer_);
+    if (!made.ok()) {
+      exit_status_ = ExitStatusOf(made.error());
+      return made.error();
+    }
+    const std::unique_ptr<Engine> engine = std::move(made).value();
     mode.attn_impl = engine->config().attn_impl;
     VX_RETURN_IF_ERROR(Answer(*engine, WarmupRequests(flags_.workload, source)).status);
     engine->ResetPrefixCache();
@@ -168,6 +175,7 @@ class Comparison {
   std::shared_ptr<const Model> models_[2];  // invariant, variant
   std::shared_ptr<const Tokenizer> tokenizer_;
   CompareReport report_;
+  int exit_status_ = kExitFailure;
 };
 
 Status WriteFile(const std::string& path, const std::string& text) {
@@ -196,8 +204,9 @@ int Run(const CompareFlags& flags) {
                 kExitUsage);
   }
   InterruptSignals interrupts;
-  const Result<CompareReport> report = Comparison(flags, interrupts).Run();
-  if (!report.ok()) return Fail(report.error());
+  Comparison comparison(flags, interrupts);
+  const Result<CompareReport> report = comparison.Run();
+  if (!report.ok()) return Fail(report.error(), comparison.exit_status());
   const Status status = WriteReport(*report, flags.out);
   return status.ok() ? kExitSuccess : Fail(status.error());
 }

@@ -17,13 +17,6 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// What the command line asked for and this model cannot have is wrong usage.
-int ExitStatusOf(const Error& engine_error) {
-  const bool usage = engine_error.code == ErrorCode::kInvalidArgument ||
-                     engine_error.code == ErrorCode::kUnsupported;
-  return usage ? kExitUsage : kExitFailure;
-}
-
 // The one check of mode, attention and mask, with what is known of the device.
 Result<const AttentionImpl*> CheckAttention(const EngineConfig& config,
                                             std::optional<AttentionDevice> device) {
@@ -32,6 +25,12 @@ Result<const AttentionImpl*> CheckAttention(const EngineConfig& config,
 }
 
 }  // namespace
+
+int ExitStatusOf(const Error& engine_error) {
+  const bool usage = engine_error.code == ErrorCode::kInvalidArgument ||
+                     engine_error.code == ErrorCode::kUnsupported;
+  return usage ? kExitUsage : kExitFailure;
+}
 
 Status Session::OpenProbe(const std::string& path, EngineConfig& config) {
   if (path.empty()) return {};

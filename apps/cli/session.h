@@ -13,6 +13,10 @@
 
 namespace vexact {
 
+// The program's, if Engine::Create fails: what the command line asked for and this model cannot
+// have is wrong usage.
+int ExitStatusOf(const Error& engine_error);
+
 class Session {
  public:
   // Loads the model and starts the engine; logs to standard error unless `quiet`. On failure says

@@ -117,6 +117,7 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
       {"bench", "compare", "--model", TinyModel(), "--threads", "1000000"},
+      {"bench", "compare", "--model", TinyModel(), "--block-size", "17"},
       {"tokenize", "--model", TinyModel()},
       {"tokenize", "--model", TinyModel(), "--input", "-", "--skip-special-tokens"},
       {"tokenize", "--model", TinyModel(), "--input", "-", "--decode", "--add-special-tokens"},
