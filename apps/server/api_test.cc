@@ -27,6 +27,7 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 
 using ApiTest = ApiFixture;
 
@@ -201,6 +202,20 @@ TEST_F(ApiTest, AStreamWhoseClientDoesNotReadIsAbortedAndHoldsUpNobody) {
   EXPECT_THAT(reply.body, HasSubstr("too long to read"));
 }
 
+// The first outputs overflow while later prompts, which take long to read, are not yet in.
+TEST_F(ApiTest, AStreamThatOverflowsAsItBeginsIsAbortedWhole) {
+  options_.limits.max_pending_bytes = 1;
+  options_.limits.max_open_samples = 200;
+  Remake();
+  const std::vector<std::string> prompts(200, std::string(300, 'a'));
+  const json body = {
+      {"prompt", prompts}, {"max_tokens", 100}, {"ignore_eos", true}, {"stream", true}};
+  EXPECT_EQ(Post("/v1/completions", body).status, 500);
+  front_->Drain();
+  EXPECT_EQ(api_->num_open_samples(), 0);
+  EXPECT_THAT(Get("/metrics").body, Not(HasSubstr("finished_reason=\"length\"")));
+}
+
 TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {
   const auto steps = std::make_shared<std::counting_semaphore<>>(0);  // that the engine may take
   OperatorHooks hooks;
@@ -270,6 +285,7 @@ TEST_F(ApiTest, CountsAndLogsWithoutPrompts) {
                            "vexact:inter_token_latency_seconds_bucket{model_name=\"tiny\","
                            "le=\"+Inf\"} 2\n",
                            "vexact:e2e_request_latency_seconds_count{model_name=\"tiny\"} 1\n",
+                           "vexact:engine_busy_seconds_total{model_name=\"tiny\"} 0.",
                            "vexact:num_requests_running{model_name=\"tiny\"} 0\n",
                            "vexact:http_responses_total{model_name=\"tiny\",code=\"200\"} 1\n",
                            "vexact:http_responses_total{model_name=\"tiny\",code=\"404\"} 1\n"}) {

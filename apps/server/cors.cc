@@ -38,6 +38,7 @@ bool IsAllowedPreflight(const CorsPolicy& policy, const HttpRequest& request) {
 HttpResponse PreflightAnswer(const HttpRequest& request, std::string_view method) {
   HttpResponse response;
   response.status = 204;
+  response.content_type.clear();
   response.headers = {{"Access-Control-Allow-Methods", std::string(method)},
                       {"Access-Control-Max-Age", "600"}};
   if (!request.requested_headers.empty()) {

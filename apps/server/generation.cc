@@ -53,6 +53,9 @@ class Generation : public std::enable_shared_from_this<Generation> {
     Output output;
   };
 
+  // For Cancel to abort. False if that has come already: a stream may overflow before all of its
+  // requests are the engine's.
+  bool Keep(RequestId id);
   void Post(size_t request, const Output& output);
   double SecondsSinceLast(size_t request, const Output& output);
   void AppendNews(const Pending& pending, AnswerNews& news);
@@ -103,10 +106,15 @@ Status Generation::Submit(std::vector<Request> requests, bool needs_logprobs) {
       return id.error();
     }
     samples_left -= samples;
-    const std::lock_guard lock(mutex_);
-    ids_.push_back(*id);
+    if (!Keep(*id)) generator_.front_.Abort(*id);
   }
   return {};
+}
+
+bool Generation::Keep(RequestId id) {
+  const std::lock_guard lock(mutex_);
+  if (!is_cancelled_) ids_.push_back(id);
+  return !is_cancelled_;
 }
 
 double Generation::SecondsSinceLast(size_t request, const Output& output) {

@@ -25,7 +25,7 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 200;
-  std::string content_type = "application/json";
+  std::string content_type = "application/json";  // "": there is no content
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::string body = {};
 };

@@ -71,7 +71,9 @@ HttpRequest ToRequest(http::request<http::string_body> message) {
 template <typename Body>
 void SetHead(const HttpResponse& response, http::response<Body>& message) {
   message.result(static_cast<unsigned>(response.status));
-  message.set(http::field::content_type, response.content_type);
+  if (!response.content_type.empty()) {
+    message.set(http::field::content_type, response.content_type);
+  }
   message.set("X-Content-Type-Options", "nosniff");
   for (const auto& [name, value] : response.headers) message.set(name, value);
 }
@@ -308,7 +310,8 @@ net::awaitable<bool> Connection::WriteWhole(HttpResponse response, unsigned http
   SetHead(response, message);
   message.keep_alive(keep_alive && !shared_->stopping);
   message.body() = std::move(response.body);
-  message.prepare_payload();
+  constexpr int kNoContent = 204;  // must not say a length either (RFC 9110, 8.6)
+  if (response.status != kNoContent) message.prepare_payload();
   stream_.expires_after(Seconds(options().write_timeout_s));
   const auto [error, size] = co_await http::async_write(stream_, message, kAwait);
   stream_.expires_never();
@@ -455,7 +458,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerOptions options,
   net::co_spawn(impl->acceptor.get_executor(), Accept(impl->acceptor, impl->shared), net::detached);
   for (int32_t i = 0; i < impl->shared->options.num_threads; ++i) {
     impl->threads.emplace_back([shared = impl->shared] {
-      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/load.py adds up their time
+      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/serving.py adds up their time
       shared->io.run();
     });
   }

@@ -87,6 +87,8 @@ void Metrics::AppendEngineText(const std::string& labels, std::string& text) con
   AppendOne("num_requests_running", "gauge", labels, engine_.num_running, text);
   AppendOne("num_requests_waiting", "gauge", labels, engine_.num_waiting, text);
   AppendOne("kv_cache_usage_perc", "gauge", labels, kv_usage, text);
+  constexpr double kMsPerSecond = 1e3;
+  AppendOne("engine_busy_seconds_total", "counter", labels, engine_.busy_ms / kMsPerSecond, text);
   AppendOne("num_preemptions_total", "counter", labels, engine_.num_preempted, text);
   AppendOne("prefix_cache_queries_total", "counter", labels, engine_.prefix_cache_queries, text);
   AppendOne("prefix_cache_hits_total", "counter", labels, engine_.prefix_cache_hits, text);

@@ -46,6 +46,7 @@ struct EngineStats {
   int64_t prefix_cache_hits = 0;     // tokens found
   double host_ms = 0.0;              // StepStats', of all steps
   double idle_ms = 0.0;              // likewise
+  double busy_ms = 0.0;              // wall time in Step, waiting for the device included
   CallCounts calls;  // of linears and attention in the steps collected, the one in flight included
 };
 
@@ -93,7 +94,8 @@ class Engine {
   bool HasWork() const;
 
   // Replaces the weights by others of the same shape and empties the prefix cache. Refused while
-  // HasWork(): every token of an answer comes from the same weights.
+  // HasWork(): every token of an answer comes from the same weights. After an error the weights and
+  // the cache are those before.
   Status UpdateWeights(std::shared_ptr<const Model> model);
 
   // Forgets every cached block that no sequence uses; those in use are not found again.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/stopwatch.h"
 #include "engine/prepare.h"
 #include "support/engine_fixture.h"
 #include "support/engine_runs.h"
@@ -333,7 +334,9 @@ TEST_F(EngineTest, StepStatsAddUpToTheWork) {
   const auto engine = Make(config);
   std::vector<Request> requests;
   for (int32_t i = 0; i < 4; ++i) requests.push_back(Sampled(Prompt(30, i), 5));
+  const Stopwatch stopwatch;
   RunAll(engine.get(), requests);
+  const double elapsed_ms = stopwatch.milliseconds();
   int64_t prefill = 0;
   int64_t decode = 0;
   double host_ms = 0.0;
@@ -355,6 +358,9 @@ TEST_F(EngineTest, StepStatsAddUpToTheWork) {
   EXPECT_EQ(steps[0].idle_ms, 0.0);
   EXPECT_EQ(engine->Stats().host_ms, host_ms);
   EXPECT_EQ(engine->Stats().idle_ms, idle_ms);
+  EXPECT_GE(engine->Stats().busy_ms,
+            std::ranges::max(steps, {}, &StepStats::milliseconds).milliseconds);
+  EXPECT_LE(engine->Stats().busy_ms, elapsed_ms);
 }
 
 TEST_F(EngineTest, HundredThousandQueuedRequestsCostNothingAStep) {

@@ -577,5 +577,30 @@ TEST_P(SamplerTest, LowTemperaturesCountAsAHundredthAndTheLowestAsGreedy) {
   EXPECT_EQ(second_tokens(0.999e-5), 0);
 }
 
+// (On the CPU: a death test's child process has no device.)
+TEST(SamplerDeathTest, RefusesRowsOfASlotThatNoSequenceHasTaken) {
+  const auto backend = MakeCpuBackend();
+  Engine engine(*backend, 300);
+  engine.sampler.Start(Started(1, SamplingParams{}));
+  engine.Run(std::vector<float>(300), {DrawRow(1, 0)});
+  EXPECT_DEATH(engine.Run(std::vector<float>(300), {DrawRow(2, 0)}), "a sequence has taken");
+}
+
+TEST(SamplerDeathTest, RefusesLimitsWithoutRoom) {
+  const auto backend = MakeCpuBackend();
+  const SamplerLimits limits = {.max_num_seqs = 1,
+                                .max_model_len = 8,
+                                .vocab_size = 300,
+                                .max_step_rows = 4,
+                                .max_chunk_rows = 4};
+  SamplerLimits no_chunk = limits;
+  no_chunk.max_chunk_rows = 0;
+  SamplerLimits no_sequence = limits;
+  no_sequence.max_num_seqs = 0;
+  ASSERT_TRUE(Sampler::Create(*backend, limits).ok());
+  EXPECT_DEATH(static_cast<void>(Sampler::Create(*backend, no_chunk)), "a chunk of rows");
+  EXPECT_DEATH(static_cast<void>(Sampler::Create(*backend, no_sequence)), "a sequence");
+}
+
 }  // namespace
 }  // namespace vexact

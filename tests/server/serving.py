@@ -23,10 +23,12 @@ class Server:
     """A running server; its API key is KEY."""
 
     def __init__(self, model, *flags):
-        command = [PROGRAM, "serve", "--model", model, "--port", "0", "--device", "cpu", "--quiet",
+        device = [] if "--device" in flags else ["--device", "cpu"]
+        command = [PROGRAM, "serve", "--model", model, "--port", "0", *device, "--quiet",
                    "--api-key", KEY, *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
+        assert self.address, f"vexact serve ended with status {self.process.wait()}"
         self.url = self.address + "/v1"
         self.port = int(self.address.rsplit(":", 1)[1])
 
@@ -47,12 +49,13 @@ class Server:
 
     def io_cpu_s(self):
         """CPU seconds of the threads that read, parse, format and write."""
-        ticks = 0
+        ticks = []
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             name, fields = (task / "stat").read_text(encoding="utf-8").rsplit(")", 1)
             if name.endswith("(vexact-io"):
-                ticks += sum(map(int, fields.split()[11:13]))  # utime, stime
-        return ticks / os.sysconf("SC_CLK_TCK")
+                ticks.append(sum(map(int, fields.split()[11:13])))  # utime, stime
+        assert ticks, "no thread is called vexact-io"
+        return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
         """Drains; returns the exit status."""

@@ -104,6 +104,7 @@ std::optional<HttpReply> HttpClient::Receive(int patience_s) {
   std::from_chars(head.data() + 9, head.data() + 12, reply.status);
   if (reply.status == 100) return reply;  // nothing but its line
   reply.headers = ParseHeaders(std::string_view(head).substr(head.find(kLineEnd) + 2));
+  if (reply.status == 204) return reply;  // nothing but its head
   if (reply.headers["transfer-encoding"] == "chunked") {
     size_t used = 0;
     while ((used = ParseChunks(buffer_, reply.body)) == 0) {
