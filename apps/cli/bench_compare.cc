@@ -58,7 +58,8 @@ class Comparison {
     VX_RETURN_IF_ERROR(Load());
     const WorkloadSource source{models_[0]->config().vocab_size, tokenizer_.get(),
                                 flags_.engine.config.seed};
-    VX_ASSIGN_OR_RETURN(const std::vector<Request> requests, MakeRequests(flags_.workload, source));
+    VX_ASSIGN_OR_RETURN(const std::vector<Request> requests,
+                        MakeRequests(flags_.workload, source, interrupts_));
     report_.workload = WorkloadText(flags_.workload, requests.size());
     for (int32_t repeat = 0; repeat < flags_.repeats; ++repeat) {
       for (int turn = 0; turn < 2; ++turn) {

@@ -97,7 +97,7 @@ int Run(const BenchFlags& flags) {
   if (session == nullptr) return exit_status;
   const WorkloadSource source{session->model_config().vocab_size, session->tokenizer(),
                               flags.engine.config.seed};
-  auto requests = MakeRequests(flags.workload, source);
+  auto requests = MakeRequests(flags.workload, source, interrupts);
   if (!requests.ok()) return Fail(requests.error());
   MeasureRun(session->front(), WarmupRequests(flags.workload, source), false, interrupts);
   session->front().ResetPrefixCache();

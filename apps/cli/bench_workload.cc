@@ -112,9 +112,9 @@ void AddWorkloadFlags(CLI::App& app, WorkloadFlags& flags) {
                     "requests before the clock starts [2]");
 }
 
-Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags,
-                                          const WorkloadSource& source) {
-  if (!flags.input.empty()) return ReadRequests(flags.input, flags.num_requests);
+Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags, const WorkloadSource& source,
+                                          InterruptSignals& interrupts) {
+  if (!flags.input.empty()) return ReadRequests(flags.input, flags.num_requests, interrupts);
   if (!flags.dataset.empty()) {
     if (source.tokenizer == nullptr) {
       return InvalidArgument("--dataset-path: expected a model with a tokenizer, found none");
@@ -222,21 +222,27 @@ Result<std::vector<Request>> ParseShareGpt(std::string_view json, const std::str
   return requests;
 }
 
-Result<std::vector<Request>> ReadRequests(const std::string& path, int64_t limit) {
+Result<std::vector<Request>> ReadRequests(const std::string& path, int64_t limit,
+                                          InterruptSignals& interrupts) {
   VX_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(path));
+  const auto keep_waiting = [&interrupts] {
+    interrupts.EndProcessIfTriggered();
+    return true;
+  };
   std::vector<Request> requests;
   LineReader::Line line;
   while (limit == 0 || static_cast<int64_t>(requests.size()) < limit) {
-    VX_ASSIGN_OR_RETURN(const auto outcome, reader.Next([] { return true; }, line));
+    VX_ASSIGN_OR_RETURN(const auto outcome, reader.Next(keep_waiting, line));
     if (outcome != LineReader::Outcome::kLine) break;
-    if (!line.too_long && line.text.find_first_not_of(" \t") == std::string::npos) continue;
-    VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
-                        ParseRequest(line.text, RequestKind::kGenerate, SamplingParams(),
-                                     fmt::format("{}: line {}", path, line.number)));
-    if (parsed.chat) {
-      return Unsupported("{}: line {}: \"messages\": not supported in a benchmark", path,
-                         line.number);
+    const std::string where = fmt::format("{}: line {}", path, line.number);
+    if (line.too_long) {
+      return InvalidArgument("{}: expected at most {} bytes, found more", where,
+                             LineReader::kMaxLineBytes);
     }
+    if (line.text.find_first_not_of(" \t") == std::string::npos) continue;
+    VX_ASSIGN_OR_RETURN(ParsedRequest parsed,
+                        ParseRequest(line.text, RequestKind::kGenerate, SamplingParams(), where));
+    if (parsed.chat) return Unsupported("{}: \"messages\": not supported in a benchmark", where);
     requests.push_back(std::move(parsed.request));
   }
   if (requests.empty()) return InvalidArgument("{}: expected requests, found none", path);

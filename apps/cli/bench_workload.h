@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "common/flags.h"
+#include "common/interrupt.h"
 #include "request/request.h"
 #include "tokenizer/tokenizer.h"
 
@@ -22,18 +23,6 @@ struct RequestLengths {
   int32_t prompt = 0;
   int32_t output = 0;
 };
-
-// A flag with a whole number of at least `least`.
-template <typename T>
-void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
-  const auto set = [&target, least](const std::string& text) -> Status {
-    VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
-    if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
-    target = value;
-    return {};
-  };
-  AddTextFlag(app, name, set, help)->type_name("INT");
-}
 
 struct WorkloadFlags {
   int64_t num_requests = 0;  // 0: 16 random ones, or all of a file
@@ -52,7 +41,9 @@ struct WorkloadSource {
   const Tokenizer* tokenizer = nullptr;  // may be null: then there are no conversations
   int64_t seed = 0;
 };
-Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags, const WorkloadSource& source);
+// A signal that comes while --input's writer is silent ends the process.
+Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags, const WorkloadSource& source,
+                                          InterruptSignals& interrupts);
 // Short ones to run before the clock starts.
 std::vector<Request> WarmupRequests(const WorkloadFlags& flags, const WorkloadSource& source);
 
@@ -68,7 +59,8 @@ std::vector<Request> RandomRequests(const std::vector<RequestLengths>& lengths, 
 
 // The first `limit` (0: all) requests of a file of `vexact generate`'s lines; a wrong one is an
 // error.
-Result<std::vector<Request>> ReadRequests(const std::string& path, int64_t limit);
+Result<std::vector<Request>> ReadRequests(const std::string& path, int64_t limit,
+                                          InterruptSignals& interrupts);
 
 // Requests of a ShareGPT file ([{"conversations": [{"value"}, ...]}, ...]), as other engines'
 // benchmarks choose them: the conversations in an order drawn from the seed; of each the first two

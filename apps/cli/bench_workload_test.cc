@@ -31,13 +31,15 @@ TEST(ParseTrace, NamesWhatIsWrong) {
 
 TEST(OutputLengths, OfATableGiveWayToTheFlag) {
   const WorkloadSource source{.vocab_size = 50, .seed = 3};
+  InterruptSignals interrupts;
   WorkloadFlags flags;
   flags.num_requests = 2;
-  EXPECT_EQ((*MakeRequests(flags, source))[1].sampling.max_tokens, 64);
+  EXPECT_EQ((*MakeRequests(flags, source, interrupts))[1].sampling.max_tokens, 64);
   flags.output_len = 7;
-  EXPECT_EQ((*MakeRequests(flags, source))[1].sampling.max_tokens, 7);
+  EXPECT_EQ((*MakeRequests(flags, source, interrupts))[1].sampling.max_tokens, 7);
   flags.dataset = "d.json";
-  EXPECT_THAT(MakeRequests(flags, source).error().message, HasSubstr("a model with a tokenizer"));
+  EXPECT_THAT(MakeRequests(flags, source, interrupts).error().message,
+              HasSubstr("a model with a tokenizer"));
 }
 
 TEST(RandomRequests, AreAFunctionOfTheSeed) {

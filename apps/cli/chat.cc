@@ -15,6 +15,7 @@
 #include "common/flags.h"
 #include "common/line_reader.h"
 #include "common/sampling_flags.h"
+#include "tokenizer/utf8.h"
 
 namespace vexact {
 namespace {
@@ -40,11 +41,20 @@ struct ChatFlags {
   bool quiet = false;
 };
 
+// What is not UTF-8 becomes U+FFFD, as in a prompt: a template takes texts alone.
+Value Text(const std::string& bytes) {
+  std::string text;
+  Utf8Repair repair;
+  repair.Append(bytes, text);
+  repair.Finish(text);
+  return Value::FromText(std::move(text));
+}
+
 Value Message(const char* role, const std::string& content) {
   const auto key = [](const char* name) { return std::make_shared<const std::string>(name); };
   Dict message;
   message.Set(key("role"), Value::FromText(role));
-  message.Set(key("content"), Value::FromText(content));
+  message.Set(key("content"), Text(content));
   return Value::FromDict(std::move(message));
 }
 

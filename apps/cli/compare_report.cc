@@ -249,7 +249,8 @@ std::string CompareJson(const CompareReport& report) {
         {"macs_per_s", report.floor.macs_per_s}}},
       {"modes",
        {ModeJson(report.modes[0], report.floor), ModeJson(report.modes[1], report.floor)}}};
-  return json.dump(1);
+  // The model's path need not be UTF-8.
+  return json.dump(1, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace);
 }
 
 std::string CompareMarkdown(const CompareReport& report, const std::string& picture_file) {

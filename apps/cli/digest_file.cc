@@ -34,7 +34,7 @@ Result<DigestFile> ReadDigestFile(const std::string& path) {
   if (!file.is_object() || !file.contains("rows") || !file.contains("operators") ||
       !file["operators"].is_array()) {
     return InvalidArgument("{}: expected a file of vexact doctor --record-digests, found {}", path,
-                           file.type_name());
+                           file.is_discarded() ? "no JSON" : file.type_name());
   }
   if (file["rows"] != json(DigestRows())) {
     return InvalidArgument("{}: \"rows\": expected {}, found {}", path, json(DigestRows()).dump(),

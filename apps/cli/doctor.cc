@@ -9,6 +9,8 @@
 #include "cli/device_speed.h"
 #include "cli/digest_file.h"
 #include "cli/fail.h"
+#include "common/engine_flags.h"
+#include "common/flags.h"
 #include "common/output_file.h"
 #include "engine/attention_choice.h"
 #include "engine/load_model.h"
@@ -21,7 +23,7 @@ namespace {
 struct DoctorFlags {
   std::string device = "auto";
   std::string attn_impl;  // "": fa-invariant
-  int threads = 0;        // 0: one a core
+  int32_t threads = 0;    // 0: one a core
   bool quick = false;
   std::string record_digests;
   std::string compare_digests;
@@ -180,19 +182,18 @@ class Doctor {
   bool all_right_ = true;
 };
 
-Result<bool> Examine(const DoctorFlags& flags) {
+Result<bool> Examine(const DoctorFlags& flags, AttentionKernels attention) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
-  VX_ASSIGN_OR_RETURN(const AttentionImpl* const attention,
-                      ChooseAttention({.attn_impl = flags.attn_impl, .device = {}}));
-  VX_ASSIGN_OR_RETURN(const auto device,
-                      OpenBackend(flags.device, Mode::kInvariant, attention->kernels));
+  VX_ASSIGN_OR_RETURN(const auto device, OpenBackend(flags.device, Mode::kInvariant, attention));
   VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output).Run());
   VX_RETURN_IF_ERROR(output.Close());
   return all_right;
 }
 
 int Run(const DoctorFlags& flags) {
-  const Result<bool> all_right = Examine(flags);
+  const auto attention = ChooseAttention({.attn_impl = flags.attn_impl, .device = {}});
+  if (!attention.ok()) return Fail(attention.error(), kExitUsage);
+  const Result<bool> all_right = Examine(flags, (*attention)->kernels);
   if (!all_right.ok()) return Fail(all_right.error());
   return *all_right ? kExitSuccess : kExitFailure;
 }
@@ -213,9 +214,7 @@ void AddDoctor(CLI::App& app, Command& chosen) {
                    "the attention kernels of a GPU to look at, by their name in mode invariant "
                    "[fa-invariant]")
       ->type_name("NAME");
-  AddNumberFlag<int>(
-      *command, "--threads", [flags](int threads) { flags->threads = threads; },
-      "threads of the CPU [one a core]");
+  AddThreadsFlag(*command, flags->threads, "threads of the CPU [one a core]");
   command->add_flag("--quick", flags->quick,
                     "the short self-check alone, as it runs at the start of an engine");
   command
@@ -226,8 +225,8 @@ void AddDoctor(CLI::App& app, Command& chosen) {
       ->add_option("--compare-digests", flags->compare_digests,
                    "recompute digests that another device recorded")
       ->type_name("FILE.json");
-  AddNumberFlag<int64_t>(
-      *command, "--digest-rows", [flags](int64_t rows) { flags->digest_rows = rows; },
+  AddCount<int64_t>(
+      *command, "--digest-rows", flags->digest_rows, 1,
       "rows that are recomputed, from the first, and numbers of rows that are recorded [2048]");
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }

@@ -14,8 +14,9 @@ constexpr const char* kFooter =
 min_tokens, temperature, top_p, top_k, min_p, seed, n, stop, stop_token_ids, include_stop_str_in_output,
 ignore_eos, skip_special_tokens, detokenize, logprobs, prompt_logprobs, presence_penalty,
 frequency_penalty, repetition_penalty, logit_bias ({"id": bias}), allowed_token_ids, bad_words,
-cache_salt; beside messages also tools, chat_template_kwargs, add_generation_prompt. The model's chat
-template makes a prompt of messages. Blank lines are passed over.
+cache_salt; with the --mask that reads them prefix_len, document_ids; beside messages also tools,
+chat_template_kwargs, add_generation_prompt. The model's chat template makes a prompt of messages. Blank
+lines are passed over.
 Output: one JSON object a request, in input order: index, prompt_token_ids, prompt_logprobs,
 outputs[] of index, text, token_ids, logprobs, cumulative_logprob, finish_reason, stop_reason, seed,
 num_cached_tokens, timings. A request that fails has finish_reason "error" and "error" says why; the

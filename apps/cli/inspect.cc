@@ -108,13 +108,18 @@ Result<ordered_json> Describe(const Checkpoint& checkpoint, bool with_tensors) {
   return json;
 }
 
+// A path or an error message need not be UTF-8: U+FFFD stands for what is not.
+std::string Dump(const ordered_json& json) {
+  return json.dump(-1, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace);
+}
+
 // One aligned line a field; lists of tensors one line each.
 void PrintTable(const ordered_json& json, OutputFile& output) {
   for (const auto& [name, value] : json.items()) {
     if (name == "tensor_list") {
-      for (const ordered_json& tensor : value) output.WriteLine(tensor.dump());
+      for (const ordered_json& tensor : value) output.WriteLine(Dump(tensor));
     } else {
-      const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+      const std::string text = value.is_string() ? value.get<std::string>() : Dump(value);
       output.WriteLine(fmt::format("{:<20} {}", name, text));
     }
   }
@@ -125,7 +130,7 @@ Status Inspect(const InspectFlags& flags) {
   VX_ASSIGN_OR_RETURN(const ordered_json json, Describe(checkpoint, flags.tensors));
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
   if (flags.json) {
-    output.WriteLine(json.dump());
+    output.WriteLine(Dump(json));
   } else {
     PrintTable(json, output);
   }

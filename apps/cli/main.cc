@@ -2,9 +2,11 @@
 // error; exit status 0 success, 1 failure at run time, 2 wrong usage.
 
 #include <CLI/CLI.hpp>
+#include <exception>
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/fail.h"
 #include "common/flags.h"
 #include "common/version.h"
 
@@ -28,5 +30,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? vexact::kExitSuccess : vexact::kExitUsage;
   }
-  return chosen();
+  try {
+    return chosen();
+  } catch (const std::exception& error) {  // the world's other faults come as a Result
+    return vexact::Fail(
+        {vexact::ErrorCode::kResourceExhausted,
+         fmt::format("expected the memory that was asked for, found: {}", error.what())});
+  }
 }

@@ -133,6 +133,17 @@ bool CollectAll(EngineFront& front, ResultBoard& board, RequestFeeder& feeder, R
   }
 }
 
+Status CheckFlags(const RequestRunFlags& flags) {
+  VX_RETURN_IF_ERROR(flags.sampling.Check());
+  if (!flags.receipts.empty()) {
+    VX_RETURN_IF_ERROR(RequireInvariant(flags.engine.config, "--receipts"));
+  }
+  return CheckApart({{"--model", flags.engine.model.path}, {"--input", flags.input}},
+                    {{"--output", flags.output},
+                     {"--receipts", flags.receipts},
+                     {"--batch-probe", flags.engine.batch_probe}});
+}
+
 }  // namespace
 
 void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
@@ -147,22 +158,17 @@ void AddRunFlags(CLI::App& app, RequestRunFlags& flags) {
 }
 
 int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
-  if (const Status status = flags.sampling.Check(); !status.ok()) {
+  if (const Status status = CheckFlags(flags); !status.ok()) {
     return Fail(status.error(), kExitUsage);
   }
-  if (!flags.receipts.empty()) {
-    if (const Status status = RequireInvariant(flags.engine.config, "--receipts"); !status.ok()) {
-      return Fail(status.error(), kExitUsage);
-    }
-  }
-  Result<OutputFile> output = OutputFile::Open(flags.output);
-  if (!output.ok()) return Fail(output.error());
-  std::optional<LineReader> reader;
+  std::optional<LineReader> reader;  // before the output, which opening empties
   if (!flags.prompt) {
     Result<LineReader> opened = LineReader::Open(flags.input);
     if (!opened.ok()) return Fail(opened.error());
     reader.emplace(std::move(opened).value());
   }
+  Result<OutputFile> output = OutputFile::Open(flags.output);
+  if (!output.ok()) return Fail(output.error());
   InterruptSignals interrupts;
   int exit_status = kExitSuccess;
   const auto session = Session::Open(flags.engine, flags.quiet, interrupts, exit_status);

@@ -106,7 +106,7 @@ Status StepProfile::Write() {
   if (steps_.empty()) {
     return InvalidArgument("--profile: expected more than {} steps, found {}", delay_, num_steps_);
   }
-  VX_ASSIGN_OR_RETURN(const auto kernels, trace_->Stop(begin_ns_, steps_.back().end_ns));
+  VX_ASSIGN_OR_RETURN(const auto kernels, trace_->Kernels(begin_ns_, steps_.back().end_ns));
   VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path_));
   file.WriteLine(ChromeTrace(begin_ns_, steps_, kernels));
   return file.Close();

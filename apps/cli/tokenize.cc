@@ -60,7 +60,12 @@ Result<int64_t> TokenizeLines(const TokenizeFlags& flags, const Tokenizer& token
   int64_t num_failed = 0;
   LineReader::Line line;
   while (output.status().ok()) {
-    VX_ASSIGN_OR_RETURN(const auto outcome, reader.Next([] { return true; }, line));
+    // Who waits for an answer before the next line has it.
+    const auto keep_waiting = [&output] {
+      output.Flush();
+      return true;
+    };
+    VX_ASSIGN_OR_RETURN(const auto outcome, reader.Next(keep_waiting, line));
     if (outcome != LineReader::Outcome::kLine) break;
     if (!line.too_long && line.text.find_first_not_of(" \t") == std::string::npos) continue;
     const Result<std::string> answer = AnswerLine(flags, tokenizer, line);
@@ -78,6 +83,11 @@ Result<int64_t> TokenizeLines(const TokenizeFlags& flags, const Tokenizer& token
 }
 
 int Run(const TokenizeFlags& flags) {
+  if (const Status status = CheckApart({{"--model", flags.model}, {"--input", flags.input}},
+                                       {{"--output", flags.output}});
+      !status.ok()) {
+    return Fail(status.error(), kExitUsage);
+  }
   const auto tokenizer = OpenTokenizer(flags.model);
   const Result<int64_t> num_failed =
       tokenizer.ok() ? TokenizeLines(flags, **tokenizer) : tokenizer.error();
@@ -97,11 +107,15 @@ void AddTokenize(CLI::App& app, Command& chosen) {
       ->type_name("FILE.jsonl|-");
   command->add_option("--output", flags->output, "file for the results [standard output]")
       ->type_name("FILE");
-  command->add_flag("--decode", flags->decode, "token ids to text");
-  command->add_flag("--add-special-tokens", flags->add_special_tokens,
-                    "add what the model's tokenizer adds around a prompt (bos, eos)");
-  command->add_flag("--skip-special-tokens", flags->skip_special_tokens,
-                    "leave special tokens out of decoded text");
+  CLI::Option* const decode = command->add_flag("--decode", flags->decode, "token ids to text");
+  command
+      ->add_flag("--add-special-tokens", flags->add_special_tokens,
+                 "add what the model's tokenizer adds around a prompt (bos, eos)")
+      ->excludes(decode);
+  command
+      ->add_flag("--skip-special-tokens", flags->skip_special_tokens,
+                 "leave special tokens out of decoded text")
+      ->needs(decode);
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }
 

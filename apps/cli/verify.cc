@@ -47,7 +47,7 @@ Result<std::vector<NumberedReceipt>> ReadReceipts(const std::string& path) {
   LineReader::Line line;
   while (true) {
     VX_ASSIGN_OR_RETURN(const auto outcome, reader.Next([] { return true; }, line));
-    if (outcome != LineReader::Outcome::kLine) return receipts;
+    if (outcome != LineReader::Outcome::kLine) break;
     const std::string where = fmt::format("{}: line {}", path, line.number);
     if (line.too_long) {
       return InvalidArgument("{}: expected at most {} bytes, found more", where,
@@ -57,6 +57,9 @@ Result<std::vector<NumberedReceipt>> ReadReceipts(const std::string& path) {
     VX_ASSIGN_OR_RETURN(Receipt receipt, ParseReceipt(line.text, where));
     receipts.push_back({line.number, std::move(receipt)});
   }
+  // Of nothing everything would be equal.
+  if (receipts.empty()) return InvalidArgument("{}: expected receipts, found none", path);
+  return receipts;
 }
 
 Status CheckModels(const std::vector<NumberedReceipt>& receipts, const ModelIdentity& model,
@@ -157,8 +160,11 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
 }
 
 int Run(const VerifyFlags& flags) {
-  if (const Status status = RequireInvariant(flags.engine.config, "verify"); !status.ok()) {
-    return Fail(status.error(), kExitUsage);
+  for (const Status& status :
+       {RequireInvariant(flags.engine.config, "verify"),
+        CheckApart({{"--model", flags.engine.model.path}, {"RECEIPTS", flags.receipts}},
+                   {{"--output", flags.output}, {"--batch-probe", flags.engine.batch_probe}})}) {
+    if (!status.ok()) return Fail(status.error(), kExitUsage);
   }
   const Result<std::vector<NumberedReceipt>> receipts = ReadReceipts(flags.receipts);
   if (!receipts.ok()) return Fail(receipts.error());

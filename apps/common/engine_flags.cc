@@ -89,6 +89,18 @@ void AddModelSourceFlags(CLI::App& app, ModelSource& source) {
       "what dummy weights are generated from, beside their names [0]");
 }
 
+CLI::Option* AddThreadsFlag(CLI::App& app, int32_t& threads, const std::string& help) {
+  const auto set = [&threads](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(const auto value, ParseNumber<int32_t>(text));
+    if (value < 0 || value > kMaxThreads) {
+      return InvalidArgument("expected 0 (one a core) to {}, found {}", kMaxThreads, value);
+    }
+    threads = value;
+    return {};
+  };
+  return AddTextFlag(app, "--threads", set, help)->type_name("INT");
+}
+
 void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
   AddModelSourceFlags(app, flags.model);
   EngineConfig& config = flags.config;
@@ -104,7 +116,7 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
   AddNumber(app, "--gpu-memory-utilization", config.gpu_memory_utilization,
             "share of a GPU's memory that the engine may take [0.9]");
   AddSwitches(app, config);
-  AddNumber(app, "--threads", config.num_threads, "threads that compute [one a core]");
+  AddThreadsFlag(app, config.num_threads, "threads that compute [one a core]")->group(kGroup);
   AddNumber(app, "--request-timeout-s", config.request_timeout_s,
             "seconds after which a request ends as it is; 0: never [0]");
   AddNumber(app, "--pipeline-depth", config.pipeline_depth,

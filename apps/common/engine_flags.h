@@ -25,6 +25,9 @@ void AddModelFlag(CLI::App& app, std::string& path);
 // The same, --load-format and --dummy-seed: for commands that read weights.
 void AddModelSourceFlags(CLI::App& app, ModelSource& source);
 
+// --threads: 0 to kMaxThreads.
+CLI::Option* AddThreadsFlag(CLI::App& app, int32_t& threads, const std::string& help);
+
 // The model's and all engine options. What later versions bring is refused by name, as wrong usage.
 // `flags` must outlive `app`.
 void AddEngineFlags(CLI::App& app, EngineFlags& flags);

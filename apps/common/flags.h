@@ -81,6 +81,18 @@ CLI::Option* AddNumberFlag(CLI::App& app, const std::string& names, T& target,
       ->default_str(fmt::format("{}", target));
 }
 
+// A flag with a whole number of at least `least`.
+template <typename T>
+void AddCount(CLI::App& app, const std::string& name, T& target, T least, const std::string& help) {
+  const auto set = [&target, least](const std::string& text) -> Status {
+    VX_ASSIGN_OR_RETURN(const T value, ParseNumber<T>(text));
+    if (value < least) return InvalidArgument("expected at least {}, found {}", least, value);
+    target = value;
+    return {};
+  };
+  AddTextFlag(app, name, set, help)->type_name("INT");
+}
+
 }  // namespace vexact
 
 #endif  // VEXACT_COMMON_FLAGS_H_

@@ -17,13 +17,14 @@ constexpr int kPollMilliseconds = 100;
 }  // namespace
 
 Result<LineReader> LineReader::Open(const std::string& path, size_t max_line_bytes) {
-  if (path == "-") return LineReader("standard input", dup(STDIN_FILENO), max_line_bytes);
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool is_standard = path == "-";
+  const std::string name = is_standard ? "standard input" : path;
+  const int descriptor = is_standard ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
-    return MakeError(ErrorCode::kIo, "{}: expected a file to read, found: {}", path,
+    return MakeError(ErrorCode::kIo, "{}: expected a file to read, found: {}", name,
                      std::strerror(errno));
   }
-  return LineReader(path, descriptor, max_line_bytes);
+  return LineReader(name, descriptor, max_line_bytes);
 }
 
 LineReader::LineReader(LineReader&& other) noexcept

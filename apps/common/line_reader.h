@@ -17,7 +17,7 @@ class LineReader {
   // A longer line is reported as too long, and what follows it is still read.
   static constexpr size_t kMaxLineBytes = size_t{64} << 20;
 
-  // "-" is standard input. Errors: the file cannot be opened.
+  // "-" is standard input. Errors: the file cannot be opened, standard input is closed.
   static Result<LineReader> Open(const std::string& path, size_t max_line_bytes = kMaxLineBytes);
 
   LineReader(LineReader&& other) noexcept;

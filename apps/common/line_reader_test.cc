@@ -50,6 +50,16 @@ TEST_F(LineReaderTest, NamesAFileThatIsNotThere) {
   EXPECT_THAT(reader.error().message, testing::HasSubstr("/nowhere/requests.jsonl"));
 }
 
+TEST_F(LineReaderTest, AClosedStandardInputIsAnErrorAndNotAWait) {
+  const int kept = dup(STDIN_FILENO);
+  close(STDIN_FILENO);
+  const auto reader = LineReader::Open("-");
+  if (kept >= 0) dup2(kept, STDIN_FILENO);
+  close(kept);
+  ASSERT_FALSE(reader.ok());
+  EXPECT_THAT(reader.error().message, testing::HasSubstr("standard input: expected a file"));
+}
+
 TEST_F(LineReaderTest, GivesUpWaitingForASilentWriterWhenTold) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

@@ -2,9 +2,25 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 namespace vexact {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool AreSameFile(const fs::path& a, const fs::path& b) {
+  if (a.empty() || b.empty() || a == "-" || b == "-") return false;
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return fs::is_regular_file(a, error);
+  const fs::path whole = fs::weakly_canonical(a, error);  // of files that are still to be made
+  return !error && !fs::exists(whole, error) && whole == fs::weakly_canonical(b, error);
+}
+
+}  // namespace
 
 void OutputFile::Closer::operator()(std::FILE* file) const {
   if (file != stdout) std::fclose(file);
@@ -43,6 +59,19 @@ Status OutputFile::Close() {
   Flush();
   if (file_.get() != stdout && std::fclose(file_.release()) != 0 && status_.ok()) Fail();
   return status_;
+}
+
+Status CheckApart(std::initializer_list<FlagFile> reads, std::initializer_list<FlagFile> writes) {
+  std::vector<FlagFile> others = reads;
+  for (const FlagFile& write : writes) {
+    for (const FlagFile& other : others) {
+      if (!AreSameFile(write.path, other.path)) continue;
+      return InvalidArgument("{}: expected another file than that of {}, found {}", write.flag,
+                             other.flag, write.path);
+    }
+    others.push_back(write);
+  }
+  return {};
 }
 
 }  // namespace vexact

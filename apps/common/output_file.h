@@ -3,6 +3,7 @@
 #define VEXACT_COMMON_OUTPUT_FILE_H_
 
 #include <cstdio>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,16 @@ class OutputFile {
   std::unique_ptr<std::FILE, Closer> file_;
   Status status_;
 };
+
+// A file that a flag names; "" and "-" are none.
+struct FlagFile {
+  std::string_view flag;  // "--output"
+  std::string_view path;
+};
+
+// That no file of `writes` is also read, or named twice there: it would be emptied before it is
+// read, or two writers would share it. Devices may be. An error is wrong usage.
+Status CheckApart(std::initializer_list<FlagFile> reads, std::initializer_list<FlagFile> writes);
 
 }  // namespace vexact
 

@@ -42,6 +42,9 @@ Result<ChatTemplate> ChatTemplate::Parse(const ChatTemplateSource& source) {
                         ParseChecked(source.tool_use_text, "chat template tool_use"));
   }
   for (const auto& [name, text] : source.special_tokens) {
+    if (!IsValidUtf8(text)) {  // a vocabulary's token may be a part of a character
+      return InvalidArgument("chat template: {}: expected UTF-8, found other bytes", name);
+    }
     parsed->special_tokens.Set(std::make_shared<const std::string>(name), Value::FromText(text));
   }
   return ChatTemplate(std::move(parsed));

@@ -24,6 +24,7 @@
 
 namespace vexact {
 
+// Every text in it is UTF-8.
 struct ChatInput {
   Value messages;  // a list of dicts, at least one; fields that are none are dropped
   Value tools = Value::FromNone();  // a list of dicts (JSON schemas), or none

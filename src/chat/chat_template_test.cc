@@ -30,6 +30,13 @@ std::string ErrorOf(const std::string& text, const ChatLimits& limits = {}) {
   return rendered.ok() ? "no error: " + rendered->substr(0, 100) : rendered.error().message;
 }
 
+TEST(ChatTemplate, ATokenThatIsNoTextIsRefused) {
+  ChatTemplateSource source = Source("{{ bos_token | trim }}");
+  source.special_tokens[0].second = "\xe2";
+  EXPECT_EQ(ChatTemplate::Parse(source).error().message,
+            "chat template: bos_token: expected UTF-8, found other bytes");
+}
+
 TEST(ChatTemplate, WhatIsNotSupportedIsNamedWithItsLineWhenParsed) {
   const auto refused = [](const std::string& text) {
     const Result<ChatTemplate> parsed = ChatTemplate::Parse(Source("\n" + text));

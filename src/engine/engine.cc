@@ -133,6 +133,8 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config,
                                                std::shared_ptr<const Model> model,
                                                std::shared_ptr<const Tokenizer> tokenizer) {
+  VX_RETURN_IF_ERROR(
+      CheckTokenIds("eos_token_ids", config.eos_token_ids, model->config().vocab_size));
   VX_ASSIGN_OR_RETURN(ReadyRunner ready, MakeRunner(std::move(config), model));
   auto impl =
       std::make_unique<Impl>(std::move(ready.resolved), std::move(model), std::move(tokenizer));
@@ -215,8 +217,8 @@ Status Engine::UpdateWeights(std::shared_ptr<const Model> model) {
         "update of weights: expected a model of the same shapes on the same backend, found "
         "another");
   }
-  impl_->model = model;
-  VX_RETURN_IF_ERROR(impl_->runner->SetModel(std::move(model)));
+  VX_RETURN_IF_ERROR(impl_->runner->SetModel(model));
+  impl_->model = std::move(model);
   ++impl_->weights_generation;
   impl_->scheduler.ResetPrefixCache();
   return {};

@@ -94,7 +94,8 @@ class Engine {
   bool HasWork() const;
 
   // Replaces the weights by others of the same shape and empties the prefix cache. Refused while
-  // HasWork(): every token of an answer comes from the same weights.
+  // HasWork(): every token of an answer comes from the same weights. After an error the weights and
+  // the cache are those before.
   Status UpdateWeights(std::shared_ptr<const Model> model);
 
   // Forgets every cached block that no sequence uses; those in use are not found again.

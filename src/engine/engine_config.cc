@@ -11,7 +11,6 @@ namespace vexact {
 namespace {
 
 constexpr int64_t kDefaultKvBytes = int64_t{2} << 30;
-constexpr int32_t kMaxThreads = 1024;
 
 Status CheckRange(std::string_view option, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return {};

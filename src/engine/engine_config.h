@@ -15,6 +15,8 @@
 
 namespace vexact {
 
+inline constexpr int32_t kMaxThreads = 1024;
+
 struct EngineConfig {
   int32_t max_num_batched_tokens = 2048;  // a step's token budget
   int32_t max_num_seqs = 512;             // sequences in flight at once

@@ -1,4 +1,5 @@
-// How an engine finds the size of its KV pool on a device with memory of its own.
+// How an engine finds the size of its KV pool on a device with memory of its own, and what it does
+// where memory is short.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -117,6 +118,27 @@ TEST_F(EngineMemoryTest, APoolThatDoesNotFitSaysWhatToLower) {
   EXPECT_THAT(Engine::Create(config, model, nullptr).error().message,
               AllOf(HasSubstr("device memory: expected 8388608 free bytes"),
                     HasSubstr("lower one of kv_cache_memory_bytes")));
+}
+
+TEST_F(EngineMemoryTest, WeightsThatCannotBeRecordedLeaveTheOldOnes) {
+  int64_t recordings_left = 1000;
+  const std::shared_ptr<const Backend> backend = MakeHookedBackend({.capture = [&]() -> Status {
+    if (recordings_left-- > 0) return {};
+    return MakeError(ErrorCode::kResourceExhausted, "device memory: none for a recording");
+  }});
+  RandomModelSpec spec = ModelSpec();
+  const auto model = LoadModelOf(checkpoint_, backend);
+  spec.seed = 2;
+  const Checkpoint other_checkpoint = MakeRandomCheckpoint(spec);
+  const auto other = LoadModelOf(other_checkpoint, backend);
+  const auto engine = Engine::Create(Config(), model, nullptr).value();
+  recordings_left = 1;
+  const Status updated = engine->UpdateWeights(other);
+  ASSERT_FALSE(updated.ok());
+  EXPECT_EQ(updated.error().code, ErrorCode::kResourceExhausted);
+  const Request request = Sampled(Prompt(40), 6);
+  EXPECT_EQ(Difference(RunAlone(engine.get(), request), RunAlone(Make(Config()).get(), request)),
+            "");
 }
 
 }  // namespace

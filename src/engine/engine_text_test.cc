@@ -26,6 +26,8 @@ class EngineTextTest : public testing::Test {
       vocabulary.tokens.push_back(ByteLevelText(std::string(1, static_cast<char>(id))));
       vocabulary.token_types.push_back(1);
     }
+    vocabulary.tokens.emplace_back("<far>");  // the model has no such row
+    vocabulary.token_types.push_back(4);
     tokenizer_ = std::make_shared<const Tokenizer>(Tokenizer::FromVocabulary(vocabulary).value());
   }
 
@@ -85,6 +87,19 @@ TEST_F(EngineTextTest, BadWordsNeverAppear) {
   const Answer answer = RunAlone(engine.get(), request);
   EXPECT_EQ(answer.text.find(request.sampling.bad_words[0]), std::string::npos);
   EXPECT_NE(answer.text, whole.text);
+}
+
+// Their places among the logits would be behind the last one.
+TEST_F(EngineTextTest, TokensThatTheModelDoesNotHaveAreRefused) {
+  const auto engine = Make(1);
+  Request request = Ask();
+  request.sampling.bad_words = {"<far>"};
+  EXPECT_EQ(engine->Add(request).error().message,
+            "bad_words: expected token ids of 0 to 127, found 128");
+  EngineConfig config;
+  config.eos_token_ids = {5, kVocabSize};
+  EXPECT_EQ(Engine::Create(config, model_, tokenizer_).error().message,
+            "eos_token_ids: expected token ids of 0 to 127, found 128");
 }
 
 TEST_F(EngineTextTest, PromptTextAndItsIdsAreTheSameRequest) {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "checkpoint/mapped_file.h"
+#include "engine/prepare.h"
 #include "kernels/self_check/self_check.h"
 
 namespace vexact {
@@ -171,6 +172,8 @@ Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const B
   loaded.chat_template = LoadChatTemplate(checkpoint, loaded.tokenizer.get());
   VX_ASSIGN_OR_RETURN(loaded.model, Model::Load(checkpoint, std::move(backend), options));
   loaded.eos_token_ids = StopTokenIds(loaded.model->config(), loaded.tokenizer.get());
+  VX_RETURN_IF_ERROR(CheckTokenIds(source.path + ": the tokenizer's stop ids", loaded.eos_token_ids,
+                                   loaded.model->config().vocab_size));
   return loaded;
 }
 

@@ -142,8 +142,13 @@ Status ModelRunner::RecordForwards() {
 }
 
 Status ModelRunner::SetModel(std::shared_ptr<const Model> model) {
-  model_ = std::move(model);
-  return RecordForwards();
+  const std::shared_ptr<const Model> before = std::exchange(model_, std::move(model));
+  const Status recorded = RecordForwards();
+  if (!recorded.ok()) {
+    recordings_.clear();  // some may be of the other weights
+    model_ = before;
+  }
+  return recorded;
 }
 
 ModelRunner::~ModelRunner() {

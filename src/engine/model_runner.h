@@ -78,7 +78,8 @@ class ModelRunner {
   // `plan` must stay as it is until the ticket is collected; `inputs` is BuildBatch(plan).
   StepTicket Launch(std::shared_ptr<const StepPlan> plan, BatchInputs inputs);
 
-  // For the steps launched from now on. Requires: nothing in flight; the same shapes.
+  // For the steps launched from now on. Requires: nothing in flight; the same shapes. After an
+  // error the model is the one before, and its forward passes are queued operator by operator.
   Status SetModel(std::shared_ptr<const Model> model);
 
  private:

@@ -11,16 +11,6 @@
 namespace vexact {
 namespace {
 
-Status CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size) {
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab_size) {
-      return InvalidArgument("{}: expected token ids of 0 to {}, found {}", field, vocab_size - 1,
-                             id);
-    }
-  }
-  return {};
-}
-
 Result<std::vector<int32_t>> PromptIds(Request* request, const PrepareContext& context) {
   std::vector<int32_t> ids;
   if (request->prompt_token_ids) {
@@ -31,7 +21,7 @@ Result<std::vector<int32_t>> PromptIds(Request* request, const PrepareContext& c
     ids = context.tokenizer->Encode(request->prompt, {});
   }
   if (ids.empty()) return InvalidArgument("prompt: expected at least one token, found none");
-  VX_RETURN_IF_ERROR(CheckIds("prompt_token_ids", ids, context.vocab_size));
+  VX_RETURN_IF_ERROR(CheckTokenIds("prompt_token_ids", ids, context.vocab_size));
   return ids;
 }
 
@@ -53,6 +43,9 @@ Status TokenizeBadWords(const PrepareContext& context, SamplingParams* params) {
     params->bad_word_ids.push_back(std::move(ids));
     if (other_form) params->bad_word_ids.push_back(std::move(spaced));
   }
+  for (const std::vector<int32_t>& ids : params->bad_word_ids) {
+    VX_RETURN_IF_ERROR(CheckTokenIds("bad_words", ids, context.vocab_size));
+  }
   return {};
 }
 
@@ -69,7 +62,7 @@ Status CheckCompletion(const Request& request, const PrepareContext& context) {
   if (request.sampling.n != 1) {
     return InvalidArgument("n: expected 1 with a completion, found {}", request.sampling.n);
   }
-  return CheckIds("completion_token_ids", *request.completion_token_ids, context.vocab_size);
+  return CheckTokenIds("completion_token_ids", *request.completion_token_ids, context.vocab_size);
 }
 
 Status CheckLength(const PreparedRequest& prepared, const PrepareContext& context) {
@@ -158,6 +151,16 @@ Result<SequenceMask> MaskOf(const Request& request, int64_t prompt, const Engine
 }
 
 }  // namespace
+
+Status CheckTokenIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size) {
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      return InvalidArgument("{}: expected token ids of 0 to {}, found {}", field, vocab_size - 1,
+                             id);
+    }
+  }
+  return {};
+}
 
 int32_t MaxOutputTokens(const PreparedRequest& request, int32_t max_model_len) {
   if (request.completion_token_ids) {

@@ -72,8 +72,8 @@ class Backend {
   virtual void Notify(Stream& stream, void (*call)(void* data, const char* error),
                       void* data) const = 0;
 
-  // Notes when the stream comes here, in place of what the mark noted before. Not in recorded work.
   virtual Result<StreamMark> MakeMark() const = 0;
+  // Notes when the stream comes here, in place of what the mark noted before. Not in recorded work.
   virtual void Mark(StreamMark& mark, Stream& stream) const = 0;
   // What is called on `stream` from now on starts once the mark's stream has passed it.
   virtual void WaitForMark(const StreamMark& mark, Stream& stream) const = 0;
@@ -87,7 +87,7 @@ class Backend {
   virtual Result<CapturedWork> Capture(Stream& stream, FunctionRef<void()> work) const = 0;
   virtual void Replay(const CapturedWork& work, Stream& stream) const = 0;
 
-  // Host rows [out of each part, in], stacked along `out`.
+  // Host rows [out of each part, in], stacked along `out`: one part or more, all as wide.
   virtual Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const = 0;
   Result<LinearWeight> PackLinear(Rows<const bf16> rows) const { return PackLinear({&rows, 1}); }
   // Chooses the fastest schedules for these problems at these numbers of rows: in mode invariant of

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <vector>
+
+#include "base/check.h"
 #include "kernels/host_backend.h"
 #include "kernels/simd/cpu_target.h"
 
@@ -74,6 +78,8 @@ std::unique_ptr<Backend> MakeCpuBackend(Mode mode) {
 }
 
 std::unique_ptr<Backend> MakeCpuBackend(CpuTarget target, Mode mode) {
+  const std::vector<CpuTarget> supported = SupportedCpuTargets();
+  VX_CHECK(std::ranges::find(supported, target) != supported.end(), "a target of this processor");
   return std::make_unique<CpuBackend>(target, mode);
 }
 

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/check.h"
 #include "kernels/backend.h"
 #include "kernels/linear/linear_sm90.h"
 #include "tensor/cuda.h"
@@ -118,8 +119,12 @@ class Sm90Backend final : public Backend {
 
   Result<LinearWeight> PackLinear(std::span<const Rows<const bf16>> parts) const override {
     LinearWeight weight;
-    for (const Rows<const bf16>& part : parts) weight.out_features += part.rows;
+    VX_CHECK(!parts.empty(), "a part");
     weight.in_features = parts[0].cols;
+    for (const Rows<const bf16>& part : parts) {
+      VX_CHECK(part.cols == weight.in_features, "parts of equal width");
+      weight.out_features += part.rows;
+    }
     const int64_t stride = (weight.in_features + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
     VX_ASSIGN_OR_RETURN(
         weight.storage,

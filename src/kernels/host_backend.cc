@@ -77,6 +77,7 @@ Result<AttentionPlan> HostBackend::MakeAttentionPlan(const AttentionLimits& limi
 void HostBackend::PlanAttention(const PagedSequences&, const AttentionPlan&, Stream&) const {}
 
 StackedRows StackRows(std::span<const Rows<const bf16>> parts) {
+  VX_CHECK(!parts.empty(), "a part");
   StackedRows stacked;
   if (parts.size() == 1) {
     stacked.rows = parts[0];

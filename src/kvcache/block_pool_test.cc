@@ -105,6 +105,11 @@ TEST(BlockPool, AChainWhoseParentIsGoneIsNotContinued) {
   EXPECT_EQ(pool.num_cached(), 0);
   pool.Cache(pool.Allocate(), root, next, std::vector<int32_t>{5, 6});
   EXPECT_EQ(pool.num_cached(), 0);
+  // The same block as another node is not the parent that was meant.
+  pool.Cache(first, root, {}, std::vector<int32_t>{7, 8});
+  pool.Cache(second, root, node, std::vector<int32_t>{3, 4});
+  EXPECT_EQ(pool.num_cached(), 1);
+  EXPECT_TRUE(pool.MayHaveGrown(*root, node, {}));
 }
 
 TEST(BlockPool, ASecondBlockOfTheSameContentLeadsToTheFirst) {

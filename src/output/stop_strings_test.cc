@@ -43,6 +43,25 @@ TEST(StopStrings, HoldsBackNothingWithoutStrings) {
   EXPECT_EQ(stops.num_held_back(), 0u);
 }
 
+// Every state that a string of up to 10 letters leads to, and every letter in it: borders of
+// borders are rare in random texts.
+TEST(StopStrings, HoldBackTheLongestBeginningAfterEveryBeginningAndLetter) {
+  for (uint32_t code = 2; code < 1u << 11; ++code) {  // a 1, and below it a bit for each letter
+    std::string string;
+    for (uint32_t bits = code; bits > 1; bits /= 2) string += bits % 2 == 0 ? 'a' : 'b';
+    for (size_t length = 0; length < string.size(); ++length) {
+      for (const char letter : {'a', 'b'}) {
+        const std::string text = string.substr(0, length) + letter;
+        StopStrings stops({string});
+        ASSERT_EQ(stops.Append(text, true).has_value(), text == string);
+        size_t longest = std::min(text.size(), string.size() - 1);
+        while (!text.ends_with(string.substr(0, longest))) --longest;
+        ASSERT_EQ(stops.num_held_back(), longest) << text << ", " << string;
+      }
+    }
+  }
+}
+
 // However a text is cut, the hit is the one that a search of the whole text finds, and what is held
 // back is the longest end of the text that begins a string.
 TEST(StopStrings, AreTheSameHoweverTheTextIsCut) {

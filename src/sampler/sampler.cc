@@ -55,12 +55,6 @@ int32_t NumTop(const LogitRow& row, const SamplingParams& params) {
   return (row.in_prompt ? params.prompt_logprobs : params.logprobs).value_or(-1);
 }
 
-bool IsPlain(const SampleRow& row) {
-  const bool filters = row.log_min_p != kDropped || row.top_k > 0 || row.top_p != kTopPOff;
-  return !IsEdited(row) && !row.keeps_processed &&
-         (row.greedy || (row.inverse_temperature == 1.0f && !filters));
-}
-
 // [max_step_rows] each, but for the tops: [num_top], grown when a step asks for more.
 struct StepArrays {
   Buffer sums;          // LogitSums
@@ -105,6 +99,9 @@ Sampler::Sampler(const Backend& backend, const SamplerLimits& limits)
       slots_(limits.max_num_seqs),
       constants_(limits.max_num_seqs) {
   VX_CHECK(limits.vocab_size >= 1 && limits.vocab_size <= kMaxVocab);
+  VX_CHECK(limits.max_num_seqs >= 1 && limits.max_model_len >= 1, "room for a sequence");
+  VX_CHECK(limits.max_chunk_rows >= 1 && limits.max_step_rows >= limits.max_chunk_rows,
+           "room for a chunk of rows");
   for (std::unique_ptr<Step>& step : steps_) step = std::make_unique<Step>(backend);
 }
 
@@ -169,6 +166,7 @@ int Sampler::BeginStep() {
 Status Sampler::PlaceSlots(std::span<const LogitRow> rows, Stream& stream) {
   UploadArena& arena = begun().arena;
   for (const LogitRow& row : rows) {
+    VX_CHECK(slots_.at(row.slot) != nullptr, "a slot that a sequence has taken");
     SamplerSlot& slot = *slots_.at(row.slot);
     if (slot.is_placed()) continue;
     Buffer& constants = constants_[row.slot];
@@ -277,6 +275,9 @@ Status Sampler::Queue(Rows<float> logits, std::span<const LogitRow> rows, Stream
   for (size_t n = 0; n < sample_rows.size(); ++n) {
     step.queued[first + sample_rows[n].row].outcome = step.num_outcomes + static_cast<int64_t>(n);
   }
+  const bool all_plain = std::ranges::none_of(sample_rows, [&](const SampleRow& row) {
+    return row.keeps_processed || IsChanged(row, logits.cols);
+  });
   const SampleRow* const rows_address = step.arena.Add(std::span(sample_rows));
   const LogprobQuery* const query_address = step.arena.Add(std::span(queries));
   step.arena.Upload(stream);
@@ -294,7 +295,7 @@ Status Sampler::Queue(Rows<float> logits, std::span<const LogitRow> rows, Stream
                        .drawn = drawn,
                        .newest_tokens = newest_tokens_.as<int32_t>(),
                        .failed_owners = failed_owners_.as<int64_t>(),
-                       .all_plain = std::ranges::all_of(sample_rows, IsPlain)},
+                       .all_plain = all_plain},
                       stream));
   step.num_outcomes += static_cast<int64_t>(sample_rows.size());
   backend_.Logprob({.logits = logits,

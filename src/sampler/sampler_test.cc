@@ -160,6 +160,21 @@ TEST_P(SamplerTest, TheNewestTokenIsTheLastOneDrawnWhateverIsScored) {
   EXPECT_EQ(engine.NewestToken(5), 1);
 }
 
+TEST_P(SamplerTest, WhatIsDrawnAgainGoesNowhere) {
+  SamplingParams params;
+  params.temperature = 0.0;
+  params.frequency_penalty = 1.0;
+  Engine engine(backend(), 2);
+  engine.sampler.Start(Started(2, params, {1, 1}, {0, 0, 0}));
+  // Token 1 is next after one 0 and after two; after a 0 and a 1 it would be 0.
+  for (const int32_t output_len : {1, 2}) {
+    LogitRow row = TargetRow(2, output_len, 0);
+    row.redraws = true;
+    EXPECT_THAT(engine.Run({4.0f, 3.5f}, {row})[2].redrawn, ElementsAre(1)) << output_len;
+  }
+  EXPECT_EQ(engine.NewestToken(2), 0) << "no token was drawn";
+}
+
 TEST_P(SamplerTest, ReportsWhatWasAskedFor) {
   const std::vector<float> z = {1.0f, 4.0f, 3.0f, 2.0f, 0.0f};
   SamplingParams params;
@@ -560,6 +575,31 @@ TEST_P(SamplerTest, LowTemperaturesCountAsAHundredthAndTheLowestAsGreedy) {
   EXPECT_EQ(second_tokens(0.001), at_a_hundredth);
   EXPECT_EQ(second_tokens(1e-5), at_a_hundredth);
   EXPECT_EQ(second_tokens(0.999e-5), 0);
+}
+
+// (On the CPU: a death test's child process has no device.)
+TEST(SamplerDeathTest, RefusesRowsOfASlotThatNoSequenceHasTaken) {
+  const auto backend = MakeCpuBackend();
+  Engine engine(*backend, 300);
+  engine.sampler.Start(Started(1, SamplingParams{}));
+  engine.Run(std::vector<float>(300), {DrawRow(1, 0)});
+  EXPECT_DEATH(engine.Run(std::vector<float>(300), {DrawRow(2, 0)}), "a sequence has taken");
+}
+
+TEST(SamplerDeathTest, RefusesLimitsWithoutRoom) {
+  const auto backend = MakeCpuBackend();
+  const SamplerLimits limits = {.max_num_seqs = 1,
+                                .max_model_len = 8,
+                                .vocab_size = 300,
+                                .max_step_rows = 4,
+                                .max_chunk_rows = 4};
+  SamplerLimits no_chunk = limits;
+  no_chunk.max_chunk_rows = 0;
+  SamplerLimits no_sequence = limits;
+  no_sequence.max_num_seqs = 0;
+  ASSERT_TRUE(Sampler::Create(*backend, limits).ok());
+  EXPECT_DEATH(static_cast<void>(Sampler::Create(*backend, no_chunk)), "a chunk of rows");
+  EXPECT_DEATH(static_cast<void>(Sampler::Create(*backend, no_sequence)), "a sequence");
 }
 
 }  // namespace

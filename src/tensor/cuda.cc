@@ -12,8 +12,8 @@
 namespace vexact {
 namespace {
 
-// A failed kernel makes every later call fail with its error: that is the device's fault, told at
-// the next synchronisation, not the caller's.
+// What makes every later call fail with the same error, as driver_types.h tells of each, and an
+// error that nobody knows: the device's fault, told at the next synchronisation, not the caller's.
 bool IsDeviceFailure(cudaError_t error) {
   switch (error) {
     case cudaErrorIllegalAddress:
@@ -21,10 +21,17 @@ bool IsDeviceFailure(cudaError_t error) {
     case cudaErrorIllegalInstruction:
     case cudaErrorMisalignedAddress:
     case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
     case cudaErrorHardwareStackError:
+    case cudaErrorTensorMemoryLeak:
     case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsClientTerminated:
     case cudaErrorAssert:
     case cudaErrorLaunchTimeout:
+    case cudaErrorUnknown:
       return true;
     default:
       return false;

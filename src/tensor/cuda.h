@@ -39,9 +39,9 @@ Status CudaMemoryInfo(int64_t* free_bytes, int64_t* total_bytes);
 Result<OwnedStream> MakeCudaStream();
 Status SynchronizeCuda(const Stream& stream);
 
-// Of what a runtime call returned (a cudaError_t): contract breaches (a wrong pointer, a launch
-// that no device takes) are CHECKs; a device that has failed says so at SynchronizeCuda and
-// NotifyCuda.
+// `error` is what a runtime call returned (a cudaError_t). Ends the program at a breach of contract
+// (a wrong pointer, a launch that no device takes). Lets a failed device pass: it says so at
+// SynchronizeCuda and NotifyCuda.
 void CheckCuda(int error);
 
 void CopyToCuda(void* to, const void* host, size_t bytes, const Stream& stream);

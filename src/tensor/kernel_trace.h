@@ -31,9 +31,9 @@ class KernelTrace {
   ~KernelTrace();
 
   uint64_t Now() const;
-  // Ends the trace once the device is idle. Kernels that ended in [begin_ns, end_ns), in the order
-  // of their begin. kInternal: some were lost.
-  Result<std::vector<KernelRecord>> Stop(uint64_t begin_ns, uint64_t end_ns);
+  // Kernels that ended in [begin_ns, end_ns), in the order of their begin. Requires: the device is
+  // idle. kInternal: some were lost.
+  Result<std::vector<KernelRecord>> Kernels(uint64_t begin_ns, uint64_t end_ns);
 
  private:
   struct State;

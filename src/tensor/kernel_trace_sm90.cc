@@ -145,7 +145,7 @@ uint64_t KernelTrace::Now() const {
   return now;
 }
 
-Result<std::vector<KernelRecord>> KernelTrace::Stop(uint64_t begin_ns, uint64_t end_ns) {
+Result<std::vector<KernelRecord>> KernelTrace::Kernels(uint64_t begin_ns, uint64_t end_ns) {
   Records& records = state_->records;
   VX_RETURN_IF_ERROR(
       CuptiStatus(records.functions, records.functions.flush_all(kFlushAlways), "flushing"));

@@ -11,7 +11,7 @@ Result<std::unique_ptr<KernelTrace>> KernelTrace::Start() {
 KernelTrace::KernelTrace(std::unique_ptr<State> state) : state_(std::move(state)) {}
 KernelTrace::~KernelTrace() = default;
 uint64_t KernelTrace::Now() const { return 0; }
-Result<std::vector<KernelRecord>> KernelTrace::Stop(uint64_t /*begin_ns*/, uint64_t /*end_ns*/) {
+Result<std::vector<KernelRecord>> KernelTrace::Kernels(uint64_t /*begin_ns*/, uint64_t /*end_ns*/) {
   return std::vector<KernelRecord>();
 }
 

@@ -47,7 +47,9 @@ Result<Json> ParseObject(std::string_view text) {
     if (json.is_object()) return json;
     return InvalidArgument("expected a JSON object, found {}", json.type_name());
   } catch (const Json::exception& error) {
-    return InvalidArgument("expected JSON: {}", error.what());
+    // The library quotes the token that it stopped at, which may be as long as the file.
+    return InvalidArgument("expected JSON, found: {}",
+                           std::string_view(error.what()).substr(0, 200));
   }
 }
 

@@ -57,6 +57,13 @@ TEST(TokenizerJson, ReadsMergesAsStringsAndAsPairs) {
   EXPECT_THAT(Load(json).value().Encode("hello", {}), ElementsAre(256, 257, 'o'));
 }
 
+TEST(TokenizerJson, AnErrorIsShortHoweverLongTheTextThatItQuotes) {
+  const std::string unfinished = "{\"model\": \"" + std::string(1 << 20, 'x');
+  const std::string error = Tokenizer::FromHfJson(unfinished, "", "tokenizer.json").error().message;
+  EXPECT_THAT(error, StartsWith("tokenizer.json: expected JSON, found: "));
+  EXPECT_LT(error.size(), 300u);
+}
+
 TEST(TokenizerJson, TemplatesWrapTheText) {
   Json json = SmallJson();
   const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};

@@ -84,6 +84,22 @@ TEST(Chat, CommandsForgetAndSetTheSystemMessage) {
   EXPECT_EQ(Chat("/system be\none\n").out, with_system + "\n");
 }
 
+TEST(Chat, BytesThatAreNotUtf8BecomeReplacementCharacters) {
+  const TempDir folder;
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    folder.Write(file, ReadFileOrDie(TinyModel() + "/" + file));
+  }
+  // A character's first byte alone looks like a space to who expects the others.
+  folder.Write("chat_template.jinja",
+               "{% for message in messages %}{{ message.content | trim }}{% endfor %}");
+  const auto chat = [&](const std::string& line) {
+    return Vexact({"chat", "--model", folder.path(), "--max-tokens", "6", "--quiet"}, line + "\n");
+  };
+  const ProgramResult result = chat("\xe2");
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(result.out, chat("\ufffd").out);
+}
+
 TEST(Chat, WhatCannotBeAnsweredIsNotPartOfTheConversation) {
   const std::string longer_than_the_context(5000, 'a');
   const ProgramResult result = Chat(longer_than_the_context + "\n/what\none\n");

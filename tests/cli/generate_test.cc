@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <csignal>
+#include <filesystem>
 #include <set>
 
 #include "support/cli.h"
@@ -212,6 +213,45 @@ TEST(Generate, ResultsGoToTheOutputFileAndTheDigestToStandardOutput) {
   for (const json& line : lines) tokens += line["outputs"][0]["token_ids"].size();
   EXPECT_EQ(digest[0]["tokens"], tokens);
   EXPECT_EQ(digest[0]["logprobs"], tokens);  // also of requests that did not ask to see them
+}
+
+TEST(Generate, AFileThatIsReadIsNotWritten) {
+  const TempDir folder;
+  const std::string requests = folder.Write("r.jsonl", MixedRequests());
+  const std::string link = folder.path() + "/link.jsonl";
+  std::filesystem::create_symlink(requests, link);
+  const std::string fresh = folder.path() + "/fresh.jsonl";
+  const std::string model = folder.Write("m.gguf", "weights");
+  const std::vector<std::vector<std::string>> wrong = {
+      {TinyModel(), "--input", requests, "--output", requests},
+      {TinyModel(), "--input", link, "--receipts", requests},
+      {TinyModel(), "--input", requests, "--output", fresh, "--batch-probe",
+       folder.path() + "/./fresh.jsonl"},
+      {model, "--prompt", "a", "--output", model}};
+  for (const std::vector<std::string>& flags : wrong) {
+    std::vector<std::string> arguments = {"generate", "--model"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const ProgramResult result = Vexact(arguments);
+    EXPECT_EQ(result.exit_status, 2);
+    EXPECT_THAT(result.err, HasSubstr("expected another file than that of --"));
+  }
+  EXPECT_EQ(ReadFileOrDie(requests), MixedRequests());
+  EXPECT_EQ(ReadFileOrDie(model), "weights");
+  EXPECT_FALSE(std::filesystem::exists(fresh));
+  // Devices may be read and written.
+  EXPECT_EQ(Vexact({"generate", "--model", TinyModel(), "--input", "/dev/null", "--output",
+                    "/dev/null", "--batch-probe", "/dev/null"})
+                .exit_status,
+            0);
+}
+
+TEST(Generate, AnOutputIsKeptWhereTheInputIsNotThere) {
+  const TempDir folder;
+  const std::string output = folder.Write("results.jsonl", "earlier\n");
+  EXPECT_EQ(Vexact({"generate", "--model", TinyModel(), "--input", "/nowhere", "--output", output})
+                .exit_status,
+            1);
+  EXPECT_EQ(ReadFileOrDie(output), "earlier\n");
 }
 
 TEST(Generate, AFullDiskIsAFailure) {

@@ -110,6 +110,12 @@ TEST_F(Receipts, OfAnyScheduleAreEqualUnderAnyOther) {
   }
 }
 
+TEST_F(Receipts, WhereThereAreNoneNothingIsProven) {
+  const ProgramResult result = Verify({});
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_THAT(result.err, HasSubstr("expected receipts, found none"));
+}
+
 TEST_F(Receipts, NameTheMaskAndWhatARequestSaysOfIt) {
   const json request = {
       {"prompt_token_ids", {5, 6, 7, 8, 9}}, {"prefix_len", 4}, {"max_tokens", 8}};

@@ -2,6 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
 #include "support/cli.h"
 #include "support/paths.h"
 
@@ -36,6 +41,7 @@ TEST(Usage, HelpOfEverySubcommandIsASuccessOnStandardOutput) {
 
 TEST(Usage, HelpOfGenerateHasEveryFlag) {
   const std::string help = Vexact({"generate", "--help"}).out;
+  EXPECT_THAT(help, AllOf(HasSubstr("prefix_len"), HasSubstr("document_ids")));  // --mask's fields
   for (const char* flag : {"--model",
                            "--model-path",
                            "--prompt",
@@ -110,8 +116,15 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
       {"score", "--model", TinyModel()},
       {"bench"},
       {"bench", "throughput", "--model", TinyModel(), "--num-requests", "0"},
+      {"bench", "compare", "--model", TinyModel(), "--threads", "1000000"},
       {"tokenize", "--model", TinyModel()},
+      {"tokenize", "--model", TinyModel(), "--input", "-", "--skip-special-tokens"},
+      {"tokenize", "--model", TinyModel(), "--input", "-", "--decode", "--add-special-tokens"},
       {"inspect"},
+      {"doctor", "--threads", "1000000"},
+      {"doctor", "--threads", "-4"},
+      {"doctor", "--digest-rows", "0"},
+      {"doctor", "--attn-impl", "flash"},
   };
   for (const auto& arguments : wrong) {
     const ProgramResult result = Vexact(arguments);
@@ -180,6 +193,24 @@ TEST(Tokenize, AWrongLineHasAnErrorAndTheOthersGoOn) {
   EXPECT_THAT(lines[2]["error"].get<std::string>(), HasSubstr("\"text\""));
 }
 
+TEST(Tokenize, AnswersWhileTheWriterIsStillThere) {
+  RunningProgram program(VexactPath(), {"tokenize", "--model", TinyModel(), "--input", "-"});
+  program.Write("{\"prompt\": \"a\"}\n");
+  EXPECT_TRUE(program.WaitForLines(1));
+  program.CloseInput();
+  EXPECT_EQ(program.Wait().exit_status, 0);
+}
+
+TEST(Inspect, APathThatIsNotUtf8IsShownAllTheSame) {
+  const TempDir folder;
+  const std::string path = folder.path() + "/tiny\xff";
+  std::filesystem::create_directory_symlink(TinyModel(), path);
+  const ProgramResult result = Vexact({"inspect", "--model", path, "--json", "--tensors"});
+  ASSERT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_THAT(JsonLines(result.out).at(0)["tensor_list"][0]["file"].get<std::string>(),
+              HasSubstr("tiny\ufffd"));
+}
+
 TEST(Inspect, SaysWhatAModelIs) {
   const ProgramResult result = Vexact({"inspect", "--model", TinyModel(), "--json", "--tensors"});
   ASSERT_EQ(result.exit_status, 0) << result.err;
@@ -222,6 +253,23 @@ TEST(BenchThroughput, PrintsRatesAndWritesThemAsJson) {
   EXPECT_GE(figures["num_steps"], 5);
   EXPECT_GT(figures["host_us_per_step"], 0.0);
   EXPECT_GE(figures["idle_percent"], 0.0);
+}
+
+TEST(BenchThroughput, MoreThanMemoryHoldsIsAFailureWithAReason) {
+  const ProgramResult result = Vexact(
+      {"bench", "throughput", "--model", TinyModel(), "--num-requests", "9223372036854775807"});
+  EXPECT_EQ(result.exit_status, 1);
+  EXPECT_THAT(result.err, HasSubstr("expected the memory that was asked for"));
+}
+
+TEST(BenchThroughput, ASignalEndsTheWaitForRequests) {
+  RunningProgram program(VexactPath(),
+                         {"bench", "throughput", "--model", TinyModel(), "--input", "-"});
+  program.Write("{\"prompt\": \"a\"}\n");
+  // Long enough to load the model and to wait for the next line.
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.Wait().exit_status, 128 + SIGINT);
 }
 
 TEST(BenchThroughput, TakesTheLengthsOfATraceOrAFile) {

@@ -1,4 +1,4 @@
-// A tiny model behind the server's API, without sockets, and what its clients would get.
+// A tiny model behind the server's API, without sockets, and calls to it.
 #ifndef VEXACT_SUPPORT_API_FIXTURE_H_
 #define VEXACT_SUPPORT_API_FIXTURE_H_
 
@@ -12,10 +12,13 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine/engine_front.h"
 #include "engine/load_model.h"
+#include "kernels/backend.h"
 #include "server/api.h"
 #include "support/cli.h"
 

@@ -58,6 +58,12 @@ class HookedBackend final : public HostBackend {
   void Notify(Stream& /*s*/, void (*call)(void*, const char*), void* data) const override {
     call(data, hooks_.device_error ? hooks_.device_error() : nullptr);
   }
+  bool CanCapture() const override { return static_cast<bool>(hooks_.capture); }
+  Result<CapturedWork> Capture(Stream& /*s*/, FunctionRef<void()> /*work*/) const override {
+    VX_RETURN_IF_ERROR(hooks_.capture());
+    return CapturedWork();
+  }
+  void Replay(const CapturedWork& /*work*/, Stream& /*s*/) const override {}
   void Linear(const LinearArgs& a, Stream& s) const override {
     hooks_.linear ? hooks_.linear(a, s) : cpu_->Linear(a, s);
   }

@@ -33,6 +33,8 @@ struct OperatorHooks {
   // gives.
   int64_t device_bytes = 0;
   std::function<const char*()> device_error = {};  // of each step; null: none
+  // Not empty: the backend records work, if this allows it, but replays nothing.
+  std::function<Status()> capture = {};
 };
 std::unique_ptr<Backend> MakeHookedBackend(OperatorHooks hooks);
 

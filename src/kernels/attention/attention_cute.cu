@@ -21,6 +21,7 @@ struct BlockShared {
     typename Prefill::Shared prefill;
     typename Decode::Shared decode[kDecodeGroups];
   };
+  typename Prefill::Ring::Barriers barriers;
   int32_t tickets[kDecodeGroups];
 };
 
@@ -33,10 +34,12 @@ __device__ __forceinline__ int32_t TakeTicket(const sm90::AttentionParameters& p
 template <int kHeadDim, bool kCanonical>
 __device__ __forceinline__ int32_t RunPrefill(const sm90::AttentionParameters& p, int32_t units,
                                               BlockShared<kHeadDim, kCanonical>* shared) {
-  PrefillBlock<kHeadDim, kCanonical> prefill(p, &shared->prefill);
+  using Block = PrefillBlock<kHeadDim, kCanonical>;
+  Block prefill(p, &shared->prefill, &shared->barriers);
+  if (threadIdx.x == 0) Block::Ring::Init(&shared->barriers);
   sm90::WaitForEarlier();
   for (;;) {
-    __syncthreads();  // the last unit's shared memory, and its ticket, are no longer read
+    __syncthreads();  // the last ticket is no longer read
     if (threadIdx.x == 0) shared->tickets[0] = TakeTicket(p);
     __syncthreads();
     const int32_t ticket = shared->tickets[0];
@@ -52,7 +55,7 @@ __device__ __forceinline__ void RunDecode(const sm90::AttentionParameters& p, in
                                           int32_t ticket,
                                           BlockShared<kHeadDim, kCanonical>* shared) {
   using Group = DecodeGroup<kHeadDim, kCanonical>;
-  const int index = static_cast<int>(threadIdx.x) / Group::Team::kThreads;
+  const int index = static_cast<int>(threadIdx.x) / kTeamThreads;
   const int32_t runs = __ldcg(&p.plan.counters->runs);
   Group group(p, &shared->decode[index], index);
   const auto next_ticket = [&] {

@@ -1,11 +1,11 @@
-// Sequences with few query rows: half of a block, one team of four warps, takes a run of decode
-// work.
+// Sequences with few query rows: half of a block, a team, takes a run of decode work.
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_CUTE_DECODE_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_CUTE_DECODE_CUH_
 
 #include <cstdint>
 
 #include "kernels/attention/attention_cute_stream.cuh"
+#include "kernels/attention/attention_cute_team.cuh"
 
 namespace vexact::portable {
 
@@ -14,14 +14,13 @@ inline constexpr int kDecodeGroups = kAttentionCuteRunsPerSm;  // of a block
 template <int kHeadDim, bool kCanonical>
 class DecodeGroup {
  public:
-  using Team = TeamShape<kHeadDim, 1, 4, kCanonical>;
-  static_assert(Team::kRows == sm90::kDecodeRows);
+  static_assert(kTeamRows == sm90::kDecodeRows);
   // Of the block's two groups together 192 KB at head_dim 128 and below that half as much.
-  using Stream = KvStream<DecodeTiles, kHeadDim, Team::kThreads, kHeadDim == 128 ? 3 : 6>;
+  using Stream = KvStream<DecodeTiles, kHeadDim, kTeamThreads, kHeadDim == 128 ? 3 : 6>;
 
   struct Shared {
     typename Stream::Shared stream;
-    TeamShared<Team> team;
+    TeamShared<kHeadDim> team;
     bool is_last;
   };
 
@@ -29,17 +28,17 @@ class DecodeGroup {
       : p_(p),
         shared_(shared),
         barrier_(1 + group),
-        warp_(&shared->team, sm90::WarpIndex() % Team::kWarps, barrier_) {}
+        warp_(&shared->team, sm90::WarpIndex() % kTeamWarps, barrier_) {}
 
   static __device__ __forceinline__ int Thread() {
-    return static_cast<int>(threadIdx.x) % Team::kThreads;
+    return static_cast<int>(threadIdx.x) % kTeamThreads;
   }
-  __device__ __forceinline__ void Meet() const { MeetAt(barrier_, Team::kThreads); }
+  __device__ __forceinline__ void Meet() const { MeetAt(barrier_, kTeamThreads); }
 
   // The whole group.
   __device__ __forceinline__ void Run(const sm90::DecodeRun& run) {
     sm90::DecodeCursor<CausalMask> cursor(p_, run);
-    Stream stream(p_, &shared_->stream, {Thread(), barrier_}, DecodeTiles(p_, run));
+    Stream stream(p_, &shared_->stream, Thread(), barrier_, DecodeTiles(p_, run));
     while (!cursor.done()) {
       head_.s = cursor.sequence();
       head_.kv_head = cursor.kv_head();
@@ -53,7 +52,7 @@ class DecodeGroup {
   }
 
  private:
-  using Warp = TeamWarp<Team>;
+  using Warp = TeamWarp<kHeadDim, kCanonical>;
   using State = typename Warp::State;
 
   // A KV head of a sequence. If several groups have parts of it, the partial result of its
@@ -106,10 +105,10 @@ class DecodeGroup {
     const int32_t start = tile * kAttentionTile;
     const int present = min(kAttentionTile, head_.s.context - start);
     const int visible[2] = {last[0] + 1 - start, last[1] + 1 - start};
-    auto* const keys = stream->Await();  // with the queries
+    const uint32_t keys = stream->Await();  // with the queries
     stream->CopyNext();
-    warp_.ScoresToP(keys, visible, present, p_.scale, state, [] {});
-    auto* const values = stream->Await();  // with P
+    warp_.ScoresToP(keys, visible, present, p_.scale, state);
+    const uint32_t values = stream->Await();  // with P
     stream->CopyNext();
     const int seen_by_all = head_.s.context - head_.s.tokens + 1 - start;
     warp_.AddValues(values, present, seen_by_all < present, state);
@@ -120,11 +119,12 @@ class DecodeGroup {
   __device__ __forceinline__ void CopyQueries() {
     sm90::WaitForEarlier();
     constexpr int kWords = kHeadDim / 2;  // of a row
-    for (int i = Thread(); i < head_.rows * kWords; i += Team::kThreads) {
+    for (int i = Thread(); i < head_.rows * kWords; i += kTeamThreads) {
       const int r = i / kWords;
       const int word = i % kWords;
+      using Queries = typename TeamShared<kHeadDim>::Queries;
       const bf16* from = p_.q.data + OffsetOfRow(r, p_.q.stride) + word * 2;
-      bf16* piece = shared_->team.q.Piece(r, word / 4);
+      bf16* piece = shared_->team.q.data + Queries::Offset(r, word / 4) / sizeof(bf16);
       reinterpret_cast<uint32_t*>(piece)[word % 4] = sm90::LoadPair(from, p_.q_words);
     }
   }
@@ -137,10 +137,10 @@ class DecodeGroup {
       const sm90::FoldScales scales =
           sm90::FoldRow(next.sum[i], sees || !kCanonical, &fold->sum[i]);
 #pragma unroll
-      for (int n = 0; n < Team::kOwnColumns / 8; ++n) {
+      for (int n = 0; n < Warp::kOwnFragments; ++n) {
 #pragma unroll
         for (int e = 2 * i; e < 2 * i + 2; ++e) {
-          fold->o[0][n][e] = sm90::FoldValue(fold->o[0][n][e], next.o[0][n][e], scales);
+          fold->o[n][e] = sm90::FoldValue(fold->o[n][e], next.o[n][e], scales);
         }
       }
     }
@@ -155,9 +155,9 @@ class DecodeGroup {
       const float reciprocal = __frcp_rn(fold.sum[i].l);
       bf16* y = p_.y.data + OffsetOfRow(r, p_.y.stride);
 #pragma unroll
-      for (int n = 0; n < Team::kOwnColumns / 8; ++n) {
-        const uint32_t pair = sm90::PackBf16(__fmul_rn(fold.o[0][n][2 * i], reciprocal),
-                                             __fmul_rn(fold.o[0][n][2 * i + 1], reciprocal));
+      for (int n = 0; n < Warp::kOwnFragments; ++n) {
+        const uint32_t pair = sm90::PackBf16(__fmul_rn(fold.o[n][2 * i], reciprocal),
+                                             __fmul_rn(fold.o[n][2 * i + 1], reciprocal));
         sm90::StorePair(y + warp_.Column(n), pair, p_.y_words);
       }
     }
@@ -169,14 +169,14 @@ class DecodeGroup {
       const int32_t r = Warp::Row(i);
       if (r >= head_.rows) continue;
       const int64_t at = head_.slot + int64_t{segment} * head_.rows + r;
-      if (sm90::WarpIndex() % Team::kWarps == 0 && sm90::Lane() % 4 == 0) {
+      if (sm90::WarpIndex() % kTeamWarps == 0 && sm90::Lane() % 4 == 0) {
         *reinterpret_cast<float2*>(p_.plan.partial_ml + at * 2) = {state.sum[i].m, state.sum[i].l};
       }
       if (!warp_.HasColumns()) continue;
 #pragma unroll
-      for (int n = 0; n < Team::kOwnColumns / 8; ++n) {
+      for (int n = 0; n < Warp::kOwnFragments; ++n) {
         *reinterpret_cast<float2*>(p_.plan.partial_o + at * kHeadDim + warp_.Column(n)) = {
-            state.o[0][n][2 * i], state.o[0][n][2 * i + 1]};
+            state.o[n][2 * i], state.o[n][2 * i + 1]};
       }
     }
   }
@@ -193,7 +193,7 @@ class DecodeGroup {
     Meet();
     if (!shared_->is_last) return;
     __threadfence();
-    for (int i = Thread(); i < head_.rows * (kHeadDim / 4); i += Team::kThreads) {
+    for (int i = Thread(); i < head_.rows * (kHeadDim / 4); i += kTeamThreads) {
       FoldPartials(i / (kHeadDim / 4), i % (kHeadDim / 4) * 4);
     }
   }

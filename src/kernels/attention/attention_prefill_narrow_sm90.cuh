@@ -130,7 +130,9 @@ class NarrowPrefillBlock {
       ScoreChunk<kHeadDim>(s[2 * i], s[2 * i + 1], q, keys + i * KvChunk<kHeadDim>::kBytes);
     }
     uint32_t probabilities[kTileChunks][4];
-    state_.Softmax(s, visible0, visible1, p_.scale, probabilities);
+    float rescale[2];
+    state_.Softmax(s, visible0, visible1, p_.scale, probabilities, rescale);
+    state_.Multiply(rescale);
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
       ValueChunk<kHeadDim>(state_.o, probabilities[i], values + i * KvChunk<kHeadDim>::kBytes);

@@ -44,14 +44,17 @@ class PrefillConsumer {
     CopyQueries(unit, row0);
     state_.Clear();
     fold_.Clear();
+    bool begins = true;  // the next tile, a segment: its O is set and not added to
     for (int32_t tile = unit.first_tile; tile < unit.tile_end; ++tile) {
       const int32_t start = tile * kAttentionTile;
       const bool seen = (Mask::kFromStart || tile >= first_tile) && tile < tile_end;
-      RunTile(seen, !to_all.SeesAll(start, start + kAttentionTile), visible0.From(start),
+      RunTile(seen, !to_all.SeesAll(start, start + kAttentionTile), begins, visible0.From(start),
               visible1.From(start));
-      if (seen && (tile + 1 == tile_end || (tile + 1) % kSegmentTiles == 0)) {
+      if (!seen) continue;
+      begins = tile + 1 == tile_end || (tile + 1) % kSegmentTiles == 0;
+      if (begins) {
         FoldSegment(tile / kSegmentTiles, visible0, visible1);
-        state_.Clear();
+        state_.ClearSums();
       }
     }
     if (warp_row < unit.rows.end) {
@@ -95,36 +98,38 @@ class PrefillConsumer {
     MeetGroup();
   }
 
-  // seen: by a row of the group; unseen: not all rows of the block see all of the tile.
-  __device__ __forceinline__ void RunTile(bool seen, bool unseen, const Visible& visible0,
-                                          const Visible& visible1) {
+  // seen: by a row of the group; unseen: not all rows of the block see all of the tile; begins: a
+  // segment.
+  __device__ __forceinline__ void RunTile(bool seen, bool unseen, bool begins,
+                                          const Visible& visible0, const Visible& visible1) {
     uint32_t probabilities[kTileChunks][4];
     const unsigned char* keys = reader_->Await();
     if (seen) {
       float s[16][4] = {};
       ComputeScores(keys, s);
       reader_->Release();
-      state_.Softmax(s, visible0, visible1, p_.scale, probabilities);
+      float rescale[2];
+      state_.Softmax(s, visible0, visible1, p_.scale, probabilities, rescale);
+      if (!begins) state_.Multiply(rescale);
     } else {
       reader_->Release();
     }
     unsigned char* values = reader_->Await();
     if (unseen) ZeroUnseen(values);
-    if (seen) AddValues(values, probabilities);
+    if (seen) AddValues(values, probabilities, !begins);
     reader_->Release();
   }
 
   __device__ __forceinline__ void ComputeScores(const unsigned char* keys,
                                                 float (&s)[16][4]) const {
-    const uint32_t q = SharedAddress(shared_->q[Group()]);
-    const uint32_t k_rows = SharedAddress(keys);
+    const WgmmaOperands q(SharedAddress(shared_->q[Group()]), 16, 1024);
+    const WgmmaOperands k_rows(SharedAddress(keys), 16, 1024);
     HoldRegisters(s);
     WgmmaFence();
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) {
       const uint32_t column = k % 4 * 32;  // bytes
-      WgmmaStep(s, WgmmaOperand(q + k / 4 * 64 * 128 + column, 16, 1024),
-                WgmmaOperand(k_rows + k / 4 * kHalfBytes + column, 16, 1024), k > 0);
+      WgmmaStep(s, q.At(k / 4 * 64 * 128 + column), k_rows.At(k / 4 * kHalfBytes + column), k > 0);
     }
     WgmmaCommit();
     WgmmaWait();
@@ -132,15 +137,15 @@ class PrefillConsumer {
   }
 
   __device__ __forceinline__ void AddValues(const unsigned char* values,
-                                            uint32_t (&probabilities)[kTileChunks][4]) {
-    const uint32_t v_rows = SharedAddress(values);
+                                            uint32_t (&probabilities)[kTileChunks][4],
+                                            bool accumulate) {
+    const WgmmaOperands v_rows(SharedAddress(values), kHalfBytes, 1024);
     HoldRegisters(state_.o);
     HoldRegisters(probabilities);
     WgmmaFence();
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
-      WgmmaStep(state_.o, probabilities[i],
-                WgmmaOperand(v_rows + i * kChunk * 128, kHalfBytes, 1024));
+      WgmmaStep(state_.o, probabilities[i], v_rows.At(i * kChunk * 128), accumulate || i > 0);
     }
     WgmmaCommit();
     WgmmaWait();

@@ -162,11 +162,12 @@ void AttentionRowReference(const AttentionArgs& args, const AttentionRow& row, i
 
 void AttentionReference(const AttentionArgs& args, Stream& stream) {
   const int64_t head_dim = args.kv.head_dim;
-  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "num_heads: a multiple of num_kv_heads");
-  VX_CHECK(args.q.cols == args.num_heads * head_dim && args.y.cols == args.q.cols, "q and y cols");
+  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
+  VX_CHECK(args.q.cols == args.num_heads * head_dim, "q: heads * head_dim columns");
+  VX_CHECK(args.y.cols == args.q.cols, "y: as many columns as q");
   const int64_t num_rows = args.sequences.query_start[args.sequences.count];
   VX_CHECK(args.sequences.query_start[0] == 0 && num_rows <= args.q.rows && num_rows <= args.y.rows,
-           "rows");
+           "the sequences' rows");
   stream.pool->ParallelFor(num_rows * args.num_heads, [&](int64_t index) {
     AttentionRow row{};
     row.row = index / args.num_heads;

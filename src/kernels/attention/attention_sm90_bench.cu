@@ -5,9 +5,11 @@
 //
 //   scripts/build cuda vexact_gpu_benches
 //   build/cuda/attention_sm90_bench [all | check | words | time | masks] [fa | cute | cute-free]
+//   [PART]
 //
-// The portable kernels have the causal mask alone, and their free form no bits to compare: of it
-// there is only `time`.
+// PART: only loads whose name contains it are timed (`time cute "prefill of 8192"`). The portable
+// kernels have the causal mask alone, and their free form no bits to compare: of it there is only
+// `time`.
 #include <algorithm>
 #include <cstdio>
 #include <random>
@@ -207,13 +209,21 @@ void Report(const std::string& name, const AttentionProblem& problem, double us)
   std::fflush(stdout);
 }
 
-double TimeProblem(const std::string& name, const AttentionShape& shape, Sequences sequences,
-                   int64_t layers, const AttentionTarget& on) {
-  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, on);
+// What is timed, and which loads: those whose name contains `part`.
+struct Timed {
+  const AttentionTarget& on;
+  std::string part;
+};
+
+// Microseconds; 0 if the load is not one of those.
+double TimeProblem(const std::string& load, const AttentionShape& shape, Sequences sequences,
+                   int64_t layers, const Timed& timed) {
+  const std::string name = load + ", heads " + std::to_string(shape.heads) + "/" +
+                           std::to_string(shape.kv_heads) + " of " + std::to_string(shape.head_dim);
+  if (name.find(timed.part) == std::string::npos) return 0.0;
+  AttentionProblem problem(shape, std::move(sequences), 16, layers, false, timed.on);
   const double us = problem.Microseconds();
-  Report(name + ", heads " + std::to_string(shape.heads) + "/" + std::to_string(shape.kv_heads) +
-             " of " + std::to_string(shape.head_dim),
-         problem, us);
+  Report(name, problem, us);
   return us;
 }
 
@@ -228,7 +238,7 @@ Sequences UniformSequences(int64_t count, int64_t least, int64_t most, unsigned 
 
 // Under masks that hide nothing the work is the causal mask's, and the ratio is what a mask costs;
 // under the others it is what skipping brings.
-void TimeMasks(const AttentionTarget& on) {
+void TimeMasks(const Timed& timed) {
   struct Load {
     std::string name;
     Sequences sequences;
@@ -246,40 +256,41 @@ void TimeMasks(const AttentionTarget& on) {
       {MaskKind::kPrefixLm, 1024},          {MaskKind::kDocument, 512}};
   for (const AttentionShape& shape : {kShapes[0], kShapes[2]}) {
     for (const Load& load : loads) {
-      const double causal = TimeProblem(load.name, shape, load.sequences, load.layers, on);
+      const double causal = TimeProblem(load.name, shape, load.sequences, load.layers, timed);
       for (AttentionShape masked = shape; const ProblemMask& mask : kTimed) {
         masked.mask = mask;
-        const double us =
-            TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences, load.layers, on);
-        std::printf("  %.2f of the causal mask's time\n", us / causal);
+        const double us = TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences,
+                                      load.layers, timed);
+        if (causal > 0.0 && us > 0.0)
+          std::printf("  %.2f of the causal mask's time\n", us / causal);
       }
     }
   }
 }
 
-void TimeAll(const AttentionTarget& on) {
+void TimeAll(const Timed& timed) {
   for (const AttentionShape& shape : kShapes) {
     for (const int64_t tokens : {512, 2048, 8192, 32768}) {
       TimeProblem("prefill of " + std::to_string(tokens), shape, {{tokens, tokens}},
-                  tokens > 8192 ? 1 : 4, on);
+                  tokens > 8192 ? 1 : 4, timed);
     }
-    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, on);
+    TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, timed);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.
       TimeProblem("decode of " + std::to_string(count) + " x 500..1000", shape, sequences,
-                  count >= 64 ? 4 : 64 * 4 / count, on);
+                  count >= 64 ? 4 : 64 * 4 / count, timed);
     }
-    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, on);
+    TimeProblem("decode of 8 x 500", shape, Sequences(8, {500, 1}), 32, timed);
     const Sequences uniform = UniformSequences(64, 1, 1000, 4);
-    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, on);
-    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, on);
-    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, on);
+    TimeProblem("decode of 64 x 1..1000", shape, uniform, 12, timed);
+    TimeProblem("decode of 1 x 3000", shape, {{3000, 1}}, 32, timed);
+    TimeProblem("decode of 1 x 32768", shape, {{32768, 1}}, 4, timed);
     Sequences mixed = uniform;
     mixed.push_back({1024, 1024});
-    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, on);
+    TimeProblem("64 x 1..1000 and a prefill of 1024", shape, mixed, 6, timed);
   }
-  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, on);
+  AttentionProblem plan({16, 8, 128}, Sequences(512, {600, 1}), 16, 1, false, timed.on);
   std::printf("plan of 512 sequences: %.2f us\n", plan.PlanMicroseconds());
 }
 
@@ -302,14 +313,15 @@ int main(int argc, char** argv) {
                                : vexact::RunCute<vexact::Mode::kVariant>;
   }
   vexact::sm90::CheckCuda(cudaStreamCreate(&on.cuda));
+  const vexact::Timed timed{on, argc > 3 ? argv[3] : ""};
   const bool has_bits = kernels != "cute-free";
   int64_t differing = 0;
   if (has_bits && (what == "check" || what == "all")) differing += vexact::CheckAll(on);
   if (has_bits && (what == "words" || what == "all")) differing += vexact::CompareAllCuts(on);
-  if (what == "time" || what == "all") vexact::TimeAll(on);
+  if (what == "time" || what == "all") vexact::TimeAll(timed);
   if (on.has_masks && what == "masks") {
     differing += vexact::CheckMasks(on);
-    vexact::TimeMasks(on);
+    vexact::TimeMasks(timed);
   }
   return differing == 0 ? 0 : 1;
 }

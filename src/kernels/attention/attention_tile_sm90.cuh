@@ -132,16 +132,18 @@ struct SegmentState {
   float o[kHeadDim / 8][4];
   RowSum sum[2];  // rows g and g + 8
 
+  __device__ __forceinline__ void ClearSums() { sum[0] = sum[1] = {-INFINITY, 0.0f}; }
   __device__ __forceinline__ void Clear() {
+    ClearSums();
 #pragma unroll
     for (auto& fragment : o) {
 #pragma unroll
       for (float& x : fragment) x = 0.0f;
     }
-    sum[0] = sum[1] = {-INFINITY, 0.0f};
   }
 
-  __device__ __forceinline__ void Multiply(float row0, float row1) {
+  __device__ __forceinline__ void Multiply(const float (&rows)[2]) {
+    const auto [row0, row1] = rows;
     if (__all_sync(~0u, row0 == 1.0f && row1 == 1.0f)) return;  // x * 1 is x
 #pragma unroll
     for (auto& fragment : o) {
@@ -152,24 +154,21 @@ struct SegmentState {
     }
   }
 
-  // Scores to P (two rows, 16 positions a fragment), with O rescaled for it. visible: which of the
-  // tile's positions rows g and g + 8 see.
+  // Scores to P (two rows, 16 positions a fragment). visible: which of the tile's positions rows g
+  // and g + 8 see; rescale: what O is to be multiplied by before P V is added.
   template <bool kFromStart>
   __device__ __forceinline__ void Softmax(const float (&s)[16][4],
                                           const VisibleRun<kFromStart>& visible0,
                                           const VisibleRun<kFromStart>& visible1, float scale,
-                                          uint32_t (&p)[kTileChunks][4]) {
-    float row0;
-    float row1;
+                                          uint32_t (&p)[kTileChunks][4], float (&rescale)[2]) {
     if (__all_sync(~0u,
                    visible0.SeesAll(0, kAttentionTile) && visible1.SeesAll(0, kAttentionTile))) {
-      row0 = SoftmaxRow<false>(s, 0, visible0, scale, p, &sum[0]);
-      row1 = SoftmaxRow<false>(s, 1, visible1, scale, p, &sum[1]);
+      rescale[0] = SoftmaxRow<false>(s, 0, visible0, scale, p, &sum[0]);
+      rescale[1] = SoftmaxRow<false>(s, 1, visible1, scale, p, &sum[1]);
     } else {
-      row0 = SoftmaxRow<true>(s, 0, visible0, scale, p, &sum[0]);
-      row1 = SoftmaxRow<true>(s, 1, visible1, scale, p, &sum[1]);
+      rescale[0] = SoftmaxRow<true>(s, 0, visible0, scale, p, &sum[0]);
+      rescale[1] = SoftmaxRow<true>(s, 1, visible1, scale, p, &sum[1]);
     }
-    Multiply(row0, row1);
   }
 };
 

@@ -1,4 +1,5 @@
-// What attention_cpu.cc works on: units of work, their memory, and two small vector functions.
+// What attention's CPU kernels work on: units of work, and small vector functions; the canonical
+// kernel's memory.
 #if defined(VEXACT_KERNELS_ATTENTION_ATTENTION_UNIT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef VEXACT_KERNELS_ATTENTION_ATTENTION_UNIT_INL_H_
 #undef VEXACT_KERNELS_ATTENTION_ATTENTION_UNIT_INL_H_
@@ -12,8 +13,10 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/check.h"
 #include "kernels/attention/attention.h"
 #include "kernels/simd/dot16-inl.h"
+#include "kernels/simd/split.h"
 #include "kernels/simd/vector-inl.h"
 #include "numerics/dot16.h"
 
@@ -24,8 +27,6 @@ namespace attention {
 
 inline constexpr int64_t kTileGroups = kAttentionTile / kDotGroup;
 inline constexpr int64_t kTilePanels = kAttentionTile / kPanel;
-
-inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // to[d * kPanel + i] = from[i][first + d] for i and d in [0, 8).
 HWY_INLINE void Transpose8x8(const bf16* const* from, int64_t first, bf16* to) {
@@ -221,6 +222,14 @@ inline float Largest(const float* scores, int64_t count) {
   float result = *std::max_element(lanes, lanes + kLanes);
   for (; j < count; ++j) result = scores[j] > result ? scores[j] : result;
   return result;
+}
+
+inline void CheckShapes(const AttentionArgs& args) {
+  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
+  VX_CHECK(args.q.cols == args.num_heads * args.kv.head_dim, "q: heads * head_dim columns");
+  VX_CHECK(args.y.cols == args.q.cols, "y: as many columns as q");
+  const int64_t num_rows = args.sequences.query_start[args.sequences.count];
+  VX_CHECK(num_rows <= args.q.rows && num_rows <= args.y.rows, "the sequences' rows");
 }
 
 // Every row and head of the call once; a unit has at most `max_tokens` rows of q.

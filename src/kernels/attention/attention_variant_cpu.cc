@@ -29,7 +29,6 @@ namespace vexact {
 namespace HWY_NAMESPACE {
 namespace attention_variant {
 
-using attention::CeilDiv;
 using attention::Unit;
 using UnitRows = attention::UnitRows<CausalMask>;
 
@@ -310,7 +309,7 @@ std::vector<Part> SplitIntoParts(const AttentionArgs& args, const std::vector<Un
 
 void Run(const AttentionArgs& args, Stream& stream) {
   VX_CHECK(args.sequences.mask.kind == MaskKind::kCausal, "a causal mask");
-  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
+  attention::CheckShapes(args);
   VX_CHECK(args.kv.block_size <= kMaxRun && kTile % args.kv.block_size == 0,
            "blocks that fill a tile");
   const int64_t group = args.num_heads / args.kv.num_kv_heads;

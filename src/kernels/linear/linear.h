@@ -42,6 +42,9 @@ struct LinearArgs {
   Rows<float> y_fp32 = {};     // [tokens, out]: logits and router scores
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const LinearArgs& args);
+
 // `rows` is [out, in], row-major.
 Result<LinearWeight> PackLinearReference(Rows<const bf16> rows);
 void LinearReference(const LinearArgs& args, Stream& stream);

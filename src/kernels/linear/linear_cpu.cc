@@ -15,9 +15,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "base/check.h"
 #include "kernels/linear/linear_store-inl.h"
 #include "kernels/simd/dot16-inl.h"
+#include "kernels/simd/split.h"
 #include "kernels/simd/vector-inl.h"
 #include "numerics/dot16.h"
 
@@ -27,8 +27,6 @@ namespace HWY_NAMESPACE {
 namespace linear {
 
 inline constexpr int64_t kRowBlock = 32;  // rows that share one expansion of a panel group
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 Result<LinearWeight> Pack(Rows<const bf16> rows) {
   const int64_t panels = CeilDiv(rows.rows, kPanel);
@@ -151,8 +149,6 @@ void RunTask(const LinearArgs& args, int64_t first_row, int64_t first_panel, int
 
 void Run(const LinearArgs& args, Stream& stream) {
   const LinearWeight& weight = *args.weight;
-  VX_CHECK(args.x.cols == weight.in_features, "linear: x and weight differ in `in`");
-  VX_CHECK((args.y.data == nullptr) != (args.y_fp32.data == nullptr), "linear: one output");
   const int64_t panels = CeilDiv(weight.out_features, kPanel);
   const int64_t row_blocks = CeilDiv(args.x.rows, kRowBlock);
   // At least 4 panels a task, so that preparing the rows stays small beside them.
@@ -180,6 +176,7 @@ Result<LinearWeight> PackLinearCpu(CpuTarget target, Rows<const bf16> rows) {
 }
 
 void LinearCpu(CpuTarget target, const LinearArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, linear::Run, args, stream);
 }
 

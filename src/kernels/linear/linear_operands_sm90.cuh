@@ -27,13 +27,10 @@ inline bool HasAlignedRows(Rows<const bf16> x) {
 }
 
 inline LinearOperands MakeLinearOperands(const LinearArgs& args) {
+  CheckShapes(args);
   const LinearWeight& weight = *args.weight;
-  const bool to_fp32 = args.y_fp32.data != nullptr;
-  VX_CHECK(to_fp32 != (args.y.data != nullptr), "exactly one of y and y_fp32");
-  VX_CHECK(args.x.cols == weight.in_features, "x.cols == in_features");
-  VX_CHECK((to_fp32 ? args.y_fp32.rows : args.y.rows) == args.x.rows, "as many rows as x");
-  VX_CHECK((to_fp32 ? args.y_fp32.cols : args.y.cols) == weight.out_features, "out_features");
   VX_CHECK(HasAlignedRows(weight.rows), "a weight of this backend: rows of 16-byte words");
+  const bool to_fp32 = args.y_fp32.data != nullptr;
   const bool pairs = to_fp32 ? IsAligned(args.y_fp32.data, 8) && args.y_fp32.stride % 2 == 0
                              : IsAligned(args.y.data, 4) && args.y.stride % 2 == 0;
   return {args.x, weight.rows, args.bias, args.y, args.y_fp32, pairs};

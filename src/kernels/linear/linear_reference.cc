@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/check.h"
 #include "kernels/linear/linear.h"
 #include "numerics/dot16.h"
 
@@ -16,14 +17,19 @@ Result<LinearWeight> PackLinearReference(Rows<const bf16> rows) {
   return weight;
 }
 
-void LinearReference(const LinearArgs& args, Stream& stream) {
+void CheckShapes(const LinearArgs& args) {
   const LinearWeight& weight = *args.weight;
   const bool to_fp32 = args.y_fp32.data != nullptr;
   VX_CHECK(to_fp32 != (args.y.data != nullptr), "exactly one of y and y_fp32");
   VX_CHECK(args.x.cols == weight.in_features, "x.cols == in_features");
   VX_CHECK((to_fp32 ? args.y_fp32.rows : args.y.rows) == args.x.rows, "as many rows as x");
   VX_CHECK((to_fp32 ? args.y_fp32.cols : args.y.cols) == weight.out_features, "out_features");
+}
 
+void LinearReference(const LinearArgs& args, Stream& stream) {
+  CheckShapes(args);
+  const LinearWeight& weight = *args.weight;
+  const bool to_fp32 = args.y_fp32.data != nullptr;
   const Rows<const bf16> w(weight.storage.as<bf16>(), weight.out_features, weight.in_features);
   stream.pool->ParallelFor(args.x.rows * w.rows, [&](int64_t index) {
     const int64_t t = index / w.rows;

@@ -16,10 +16,10 @@
 #include <algorithm>
 #include <memory>
 
-#include "base/check.h"
 #include "kernels/linear/linear_store-inl.h"
 #include "kernels/simd/dot16-inl.h"
 #include "kernels/simd/panel_products-inl.h"
+#include "kernels/simd/split.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace vexact {
@@ -28,8 +28,6 @@ namespace linear_variant {
 
 // Blocks of rows that a task takes through a panel while the panel is in the second cache.
 inline constexpr int64_t kTaskBlocks = 8;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Call {
   const LinearArgs& args;
@@ -68,8 +66,6 @@ void RunBlock(const Call& call, int64_t panel, int64_t block) {
 
 void Run(const LinearArgs& args, Stream& stream) {
   const LinearWeight& weight = *args.weight;
-  VX_CHECK(args.x.cols == weight.in_features, "linear: x and weight differ in `in`");
-  VX_CHECK((args.y.data == nullptr) != (args.y_fp32.data == nullptr), "linear: one output");
   if (args.x.rows == 0) return;
   const auto x = std::make_unique_for_overwrite<float[]>(args.x.rows * ProductStride(args.x.cols));
   const Call call{args, RowBlocks(args.x.rows), CeilDiv(args.x.cols, kDotGroup) * kDotGroup,
@@ -105,6 +101,7 @@ HWY_AFTER_NAMESPACE();
 namespace vexact {
 
 void LinearVariantCpu(CpuTarget target, const LinearArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, linear_variant::Run, args, stream);
 }
 

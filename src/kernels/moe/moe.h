@@ -22,6 +22,9 @@ struct MoeRouteArgs {
   Rows<float> weights;       // [tokens, top_k], of ids
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const MoeRouteArgs& args);
+
 void MoeRouteReference(const MoeRouteArgs& args, Stream& stream);
 void MoeRouteCpu(CpuTarget target, const MoeRouteArgs& args, Stream& stream);
 void MoeRouteSm90(const MoeRouteArgs& args, Stream& stream);
@@ -33,6 +36,8 @@ struct MoeCombineArgs {
   Rows<const float> weights;     // [tokens, top_k]
   Rows<bf16> y;                  // [tokens, hidden]
 };
+
+void CheckShapes(const MoeCombineArgs& args);  // likewise
 
 void MoeCombineReference(const MoeCombineArgs& args, Stream& stream);
 void MoeCombineCpu(CpuTarget target, const MoeCombineArgs& args, Stream& stream);

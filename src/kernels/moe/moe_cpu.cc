@@ -10,7 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <memory>
 
 #include "kernels/simd/ex2-inl.h"
 #include "kernels/simd/split.h"
@@ -130,10 +130,12 @@ HWY_AFTER_NAMESPACE();
 namespace vexact {
 
 void MoeRouteCpu(CpuTarget target, const MoeRouteArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, moe::Route, args, stream);
 }
 
 void MoeCombineCpu(CpuTarget target, const MoeCombineArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, moe::Combine, args, stream);
 }
 

@@ -68,18 +68,26 @@ void RouteToken(const MoeRouteArgs& args, int64_t token) {
 
 }  // namespace
 
-void MoeRouteReference(const MoeRouteArgs& args, Stream& stream) {
+void CheckShapes(const MoeRouteArgs& args) {
   VX_CHECK(args.ids.cols <= args.scores.cols, "top_k <= num_experts");
   VX_CHECK(args.weights.cols == args.ids.cols, "a weight for each id");
   VX_CHECK(args.ids.rows == args.scores.rows && args.weights.rows == args.scores.rows, "rows");
+}
+
+void MoeRouteReference(const MoeRouteArgs& args, Stream& stream) {
+  CheckShapes(args);
   stream.pool->ParallelFor(args.scores.rows, [&](int64_t token) { RouteToken(args, token); });
 }
 
-void MoeCombineReference(const MoeCombineArgs& args, Stream& stream) {
-  const int64_t top_k = args.weights.cols;
-  VX_CHECK(args.expert_rows.rows == args.y.rows * top_k && args.weights.rows == args.y.rows,
-           "rows");
+void CheckShapes(const MoeCombineArgs& args) {
+  VX_CHECK(args.expert_rows.rows == args.y.rows * args.weights.cols, "a row for each weight");
+  VX_CHECK(args.weights.rows == args.y.rows, "weights for each row of y");
   VX_CHECK(args.expert_rows.cols == args.y.cols, "hidden");
+}
+
+void MoeCombineReference(const MoeCombineArgs& args, Stream& stream) {
+  CheckShapes(args);
+  const int64_t top_k = args.weights.cols;
   stream.pool->ParallelFor(args.y.rows, [&](int64_t token) {
     for (int64_t i = 0; i < args.y.cols; ++i) {
       float y = 0.0f;

@@ -1,6 +1,5 @@
 #include <limits>
 
-#include "base/check.h"
 #include "kernels/moe/moe.h"
 #include "kernels/sm90/chunks.cuh"
 #include "kernels/sm90/order.cuh"
@@ -124,19 +123,14 @@ void RunCombine(const MoeCombineArgs& args, const Stream& stream) {
 }  // namespace
 
 void MoeRouteSm90(const MoeRouteArgs& args, Stream& stream) {
-  VX_CHECK(args.ids.cols <= args.scores.cols, "top_k <= num_experts");
-  VX_CHECK(args.weights.cols == args.ids.cols, "a weight for each id");
-  VX_CHECK(args.ids.rows == args.scores.rows && args.weights.rows == args.scores.rows, "rows");
+  CheckShapes(args);
   const int64_t shared_words = 2 * args.scores.cols + args.ids.cols;
   sm90::LaunchOverlapped(RouteKernel, static_cast<unsigned>(args.scores.rows), kThreads,
                          static_cast<size_t>(shared_words) * sizeof(uint32_t), stream, args);
 }
 
 void MoeCombineSm90(const MoeCombineArgs& args, Stream& stream) {
-  VX_CHECK(
-      args.expert_rows.rows == args.y.rows * args.weights.cols && args.weights.rows == args.y.rows,
-      "rows");
-  VX_CHECK(args.expert_rows.cols == args.y.cols, "hidden");
+  CheckShapes(args);
   const bool wide =
       args.y.cols % sm90::kWideChunk == 0 && sm90::IsWide(args.expert_rows) && sm90::IsWide(args.y);
   wide ? RunCombine<sm90::kWideChunk>(args, stream) : RunCombine<1>(args, stream);

@@ -21,6 +21,9 @@ struct ResidualNormArgs {
   Rows<bf16> normed;  // [tokens, cols]; may be branch, or hidden where the sums are not needed
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const ResidualNormArgs& args);
+
 void ResidualNormReference(const ResidualNormArgs& args, Stream& stream);
 void ResidualNormCpu(CpuTarget target, const ResidualNormArgs& args, Stream& stream);
 void ResidualNormSm90(const ResidualNormArgs& args, Stream& stream);

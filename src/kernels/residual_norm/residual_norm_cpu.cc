@@ -44,6 +44,7 @@ void AddBranch(CpuTarget target, const ResidualNormArgs& args, Stream& stream) {
 }  // namespace
 
 void ResidualNormCpu(CpuTarget target, const ResidualNormArgs& args, Stream& stream) {
+  CheckShapes(args);
   AddBranch(target, args, stream);
   RmsNormCpu(target, {args.hidden, args.weight, args.hidden.cols, args.eps, args.normed}, stream);
 }

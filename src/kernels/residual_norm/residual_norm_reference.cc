@@ -4,10 +4,17 @@
 
 namespace vexact {
 
-void ResidualNormReference(const ResidualNormArgs& args, Stream& stream) {
+void CheckShapes(const ResidualNormArgs& args) {
   const Rows<bf16>& hidden = args.hidden;
   VX_CHECK(args.branch.rows == hidden.rows && args.branch.cols == hidden.cols,
            "branch like hidden");
+  VX_CHECK(args.normed.rows == hidden.rows && args.normed.cols == hidden.cols,
+           "normed like hidden");
+}
+
+void ResidualNormReference(const ResidualNormArgs& args, Stream& stream) {
+  CheckShapes(args);
+  const Rows<bf16>& hidden = args.hidden;
   stream.pool->ParallelFor(hidden.rows, [&](int64_t t) {
     for (int64_t i = 0; i < hidden.cols; ++i) {
       hidden[t][i] = Bf16FromFloat(FloatFromBf16(hidden[t][i]) + FloatFromBf16(args.branch[t][i]));

@@ -1,6 +1,5 @@
 // A CTA for each row. Every thread reads, sums, writes and normalises the same elements, so that
 // normed may be branch or hidden.
-#include "base/check.h"
 #include "kernels/residual_norm/residual_norm.h"
 #include "kernels/rms_norm/rms_norm_sm90.cuh"
 #include "kernels/sm90/overlapped_launch.cuh"
@@ -48,11 +47,8 @@ __global__ void __launch_bounds__(sm90::kNormLanes) ResidualNormKernel(ResidualN
 }  // namespace
 
 void ResidualNormSm90(const ResidualNormArgs& args, Stream& stream) {
+  CheckShapes(args);
   const Rows<bf16>& hidden = args.hidden;
-  VX_CHECK(args.branch.rows == hidden.rows && args.branch.cols == hidden.cols,
-           "branch like hidden");
-  VX_CHECK(args.normed.rows == hidden.rows && args.normed.cols == hidden.cols,
-           "normed like hidden");
   const bool wide = hidden.cols % sm90::kLaneGroup == 0 && sm90::IsWide(hidden) &&
                     sm90::IsWide(args.branch) && sm90::IsWide(args.weight) &&
                     sm90::IsWide(args.normed);

@@ -21,6 +21,9 @@ struct RmsNormArgs {
   Rows<bf16> y;  // shape of x; may be x itself
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const RmsNormArgs& args);
+
 void RmsNormReference(const RmsNormArgs& args, Stream& stream);
 void RmsNormCpu(CpuTarget target, const RmsNormArgs& args, Stream& stream);
 void RmsNormSm90(const RmsNormArgs& args, Stream& stream);

@@ -79,6 +79,7 @@ HWY_AFTER_NAMESPACE();
 namespace vexact {
 
 void RmsNormCpu(CpuTarget target, const RmsNormArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, rms_norm::Run, args, stream);
 }
 

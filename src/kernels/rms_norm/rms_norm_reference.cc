@@ -34,9 +34,13 @@ void NormaliseGroup(const bf16* x, const RmsNormArgs& args, bf16* y) {
 
 }  // namespace
 
-void RmsNormReference(const RmsNormArgs& args, Stream& stream) {
+void CheckShapes(const RmsNormArgs& args) {
   VX_CHECK(args.group > 0 && args.x.cols % args.group == 0, "cols is a multiple of group");
   VX_CHECK(args.y.rows == args.x.rows && args.y.cols == args.x.cols, "y has the shape of x");
+}
+
+void RmsNormReference(const RmsNormArgs& args, Stream& stream) {
+  CheckShapes(args);
   const int64_t groups = args.x.cols / args.group;
   stream.pool->ParallelFor(args.x.rows * groups, [&](int64_t index) {
     const int64_t t = index / groups;

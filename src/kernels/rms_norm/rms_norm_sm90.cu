@@ -37,8 +37,7 @@ __global__ void __launch_bounds__(sm90::kNormLanes)
 }  // namespace
 
 void RmsNormSm90(const RmsNormArgs& args, Stream& stream) {
-  VX_CHECK(args.group > 0 && args.x.cols % args.group == 0, "cols is a multiple of group");
-  VX_CHECK(args.y.rows == args.x.rows && args.y.cols == args.x.cols, "y has the shape of x");
+  CheckShapes(args);
   const int64_t groups = args.x.cols / args.group;
   VX_CHECK(args.x.rows * groups <= INT32_MAX, "groups in 31 bits");
   const bool wide = args.group % sm90::kLaneGroup == 0 && sm90::IsWide(args.x) &&

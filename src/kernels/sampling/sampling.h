@@ -88,6 +88,22 @@ VX_HOST_DEVICE inline bool IsEdited(const SampleRow& row) {
          row.num_bias > 0 || IsPenalised(row);
 }
 
+// Whether the row's filters may drop tokens.
+VX_HOST_DEVICE inline bool IsFiltered(const SampleRow& row, int64_t vocab) {
+  return !row.greedy && (row.log_min_p != kDropped || (row.top_k > 0 && row.top_k < vocab) ||
+                         row.top_p != kTopPOff);
+}
+
+// y = rn(z * factor): a greedy row has no temperature.
+VX_HOST_DEVICE inline float FactorOf(const SampleRow& row) {
+  return row.greedy ? 1.0f : row.inverse_temperature;
+}
+
+// Whether the row's y, or what is kept of them, may differ from its raw logits.
+VX_HOST_DEVICE inline bool IsChanged(const SampleRow& row, int64_t vocab) {
+  return IsEdited(row) || IsFiltered(row, vocab) || FactorOf(row) != 1.0f;
+}
+
 enum class SampleFault : int32_t {
   kNone,
   kValue,           // fault_id's processed value is NaN, infinite or |value| >= kLogitLimit
@@ -113,15 +129,14 @@ struct SampleArgs {
   int64_t num_rows;
   const SampleRow* rows;    // [num_rows], and the arrays they point to: in the backend's memory
   SampleOutcome* outcomes;  // [num_rows]
-  // Each may be null. Drawn tokens also go to drawn[row], -1 if there is none, and, if there is
-  // one, to newest_tokens[slot]; each slot is in one row at most. A row with a fault makes its
-  // owner the slot's failed one, who draws nothing more: what follows it in the stream needs no
-  // answer from the host.
+  // Each may be null. Drawn tokens also go to drawn[row], -1 if there is none (rows of logits that
+  // are in no SampleRow keep what was there), and, if there is one, to newest_tokens[slot]; each
+  // slot is in one row at most. A row with a fault makes its owner the slot's failed one, who draws
+  // nothing more: what follows it in the stream needs no answer from the host.
   int32_t* drawn = nullptr;          // [logits.rows]
   int32_t* newest_tokens = nullptr;  // [sampler slots]
   int64_t* failed_owners = nullptr;  // [sampler slots]; 0: nobody
-  // A promise: no row IsEdited, has a temperature other than 1, a filter or keeps_processed. A
-  // backend may then leave out what they need.
+  // A promise: no row IsChanged or keeps_processed. A backend may then leave out what they need.
   bool all_plain = false;
 };
 

@@ -16,6 +16,7 @@
 #include "kernels/logprob/logprob_value.h"
 #include "kernels/logprob/row_scan_cpu.h"
 #include "kernels/sampling/sampling.h"
+#include "kernels/sampling/sampling_value.h"
 
 namespace vexact {
 namespace {
@@ -41,18 +42,6 @@ struct ValueFault {
     if (id < 0 || new_id < id) *this = {new_id, new_value};
   }
 };
-
-bool HasFilters(const SampleRow& row, int64_t vocab) {
-  return row.log_min_p != kDropped || (row.top_k > 0 && row.top_k < vocab) || row.top_p != kTopPOff;
-}
-
-// Whether the output ends with all ids of the word but the last.
-bool ForbidsItsEnd(const SampleRow& row, const BadWord& word) {
-  const int32_t* const ids = row.bad_word_ids + word.begin;
-  const int32_t* const end = row.tokens + row.num_prompt + row.num_output;
-  return word.length - 1 <= row.num_output &&
-         std::equal(ids, ids + word.length - 1, end - (word.length - 1));
-}
 
 // y <- z with the forbidden ids dropped.
 void Forbid(const SampleRow& row, const float* z, std::vector<float>* y) {
@@ -146,12 +135,6 @@ uint64_t TopPCut(std::span<Candidate> candidates, uint64_t wanted) {
     }
   }
   return candidates.front().key;
-}
-
-// max(1, ceil(sum * top_p / 2^32)): the weight that the kept tokens must reach.
-uint64_t WantedWeight(uint64_t sum, uint64_t top_p) {
-  const Uint128 scaled = static_cast<Uint128>(sum) * top_p + 0xffffffffu;
-  return std::max<uint64_t>(1, static_cast<uint64_t>(scaled >> 32));
 }
 
 uint64_t WeighCandidates(CpuTarget target, int32_t exponent, std::span<Candidate> candidates) {
@@ -287,10 +270,9 @@ SampleOutcome SampleOne(CpuTarget target, const SampleRow& row, const SampleArgs
   const LogitSums& raw = args.sums[row.row];
   if (raw.fault_id >= 0) return {-1, SampleFault::kLogits, raw.fault_id, raw.fault_value};
   const int64_t vocab = args.logits.cols;
-  const bool filters = !row.greedy && HasFilters(row, vocab);
-  const float factor = row.greedy ? 1.0f : row.inverse_temperature;
-  if (!IsEdited(row) && !filters && factor == 1.0f) return SampleUnchanged(row, args);
+  if (!IsChanged(row, vocab)) return SampleUnchanged(row, args);
 
+  const float factor = FactorOf(row);
   const float* z = args.logits[row.row];
   ValueFault fault;
   if (IsEdited(row)) {
@@ -306,7 +288,7 @@ SampleOutcome SampleOne(CpuTarget target, const SampleRow& row, const SampleArgs
   if (max == kDropped) return {-1, SampleFault::kNothingAllowed, -1, 0.0f};
 
   const ScannedRow scanned{scratch->y.data(), scratch->block_max.data(), vocab};
-  if (filters) {
+  if (IsFiltered(row, vocab)) {
     const uint64_t cut = FilterCut(target, row, scanned, max);
     ApplyCut(target, cut, scratch->block_max.data(), &scratch->y);
   }

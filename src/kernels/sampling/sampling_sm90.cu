@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/philox.h"
 #include "kernels/sampling/sampling.h"
+#include "kernels/sampling/sampling_value.h"
 #include "kernels/sm90/logit_blocks.cuh"
 #include "kernels/sm90/overlapped_launch.cuh"
 #include "kernels/sm90/scratch.cuh"
@@ -49,17 +50,6 @@ struct SampleScratch {
   }
 };
 
-__device__ bool IsFiltered(const SampleRow& row, int64_t vocab) {
-  return !row.greedy && (row.log_min_p != kDropped || (row.top_k > 0 && row.top_k < vocab) ||
-                         row.top_p != kTopPOff);
-}
-__device__ float FactorOf(const SampleRow& row) {
-  return row.greedy ? 1.0f : row.inverse_temperature;
-}
-// Whether its y or what is kept of them may differ from the raw logits.
-__device__ bool IsChanged(const SampleRow& row, int64_t vocab) {
-  return IsEdited(row) || IsFiltered(row, vocab) || FactorOf(row) != 1.0f;
-}
 __device__ bool HasLogitFault(const SampleArgs& args, const SampleRow& row) {
   return args.sums[row.row].fault_id >= 0;
 }
@@ -109,17 +99,6 @@ __device__ float Penalised(const SampleRow& row, int32_t count, float z) {
   if (count == 0) return z;
   z = __fsub_rn(z, __fmul_rn(row.frequency, static_cast<float>(count)));
   return __fsub_rn(z, row.presence);
-}
-
-// Whether the output ends with all ids of the word but the last.
-__device__ bool ForbidsItsEnd(const SampleRow& row, const BadWord& word) {
-  const int beginning = word.length - 1;
-  if (beginning > row.num_output) return false;
-  const int32_t* const newest = row.tokens + row.num_prompt + row.num_output - beginning;
-  for (int i = 0; i < beginning; ++i) {
-    if (newest[i] != row.bad_word_ids[word.begin + i]) return false;
-  }
-  return true;
 }
 
 // Every thread of the row's CTA. Counts the tokens in `counts`, which may hold anything before: an
@@ -263,13 +242,6 @@ __global__ void __launch_bounds__(kPlainThreads) PlainKernel(SampleArgs args) {
 }
 
 using RowSelector = sm90::Selector<kSampleThreads>;
-
-// max(1, ceil(sum * top_p / 2^32)): the weight that the kept tokens must reach.
-__device__ uint64_t WantedWeight(uint64_t sum, uint64_t top_p) {
-  const unsigned __int128 scaled = static_cast<unsigned __int128>(sum) * top_p + 0xffffffffu;
-  const auto wanted = static_cast<uint64_t>(scaled >> 32);
-  return wanted > 1 ? wanted : 1;
-}
 
 // The order of the last token that min-p, top-k and top-p keep.
 __device__ sm90::TokenOrder FilterCut(const SampleRow& row, int vocab, const LogitSums& sums,

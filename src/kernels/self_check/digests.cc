@@ -40,7 +40,7 @@ class DigestRun {
   }
 
   // The SHA-256 of each row of [begin, end).
-  Result<std::vector<std::array<uint8_t, 32>>> Rows256(int64_t begin, int64_t end) {
+  Result<std::vector<std::array<uint8_t, 32>>> RowDigests(int64_t begin, int64_t end) {
     OperatorCall call(backend_, arena_, stream_.stream);
     VX_RETURN_IF_ERROR(digest_case_.run(call, &weight_, begin, end));
     VX_RETURN_IF_ERROR(call.Finish());
@@ -84,7 +84,7 @@ std::string BlockName(size_t block) {
 Status CompareBlocks(DigestRun& run, const OperatorDigests& recorded, size_t first, size_t last,
                      DigestComparison& comparison) {
   const int64_t begin = BlockBegin(first);
-  VX_ASSIGN_OR_RETURN(const auto rows, run.Rows256(begin, kDigestRows[last]));
+  VX_ASSIGN_OR_RETURN(const auto rows, run.RowDigests(begin, kDigestRows[last]));
   for (size_t block = first; block <= last; ++block) {
     const auto from = static_cast<size_t>(BlockBegin(block) - begin);
     const auto count = static_cast<size_t>(kDigestRows[block] - BlockBegin(block));
@@ -105,9 +105,9 @@ Result<OperatorDigests> RecordDigests(const DigestCase& digest_case, int64_t max
     VX_RETURN_IF_ERROR(backend.PrepareLinear({&digest_case.problem, 1}, kDigestRows));
   }
   VX_ASSIGN_OR_RETURN(DigestRun run, DigestRun::Create(digest_case, backend, pool));
-  VX_ASSIGN_OR_RETURN(const auto all, run.Rows256(0, kDigestRows[kNumBlocks - 1]));
+  VX_ASSIGN_OR_RETURN(const auto all, run.RowDigests(0, kDigestRows[kNumBlocks - 1]));
   for (const int64_t rows : RowsUpTo(max_rows)) {
-    VX_ASSIGN_OR_RETURN(const auto some, run.Rows256(0, rows));
+    VX_ASSIGN_OR_RETURN(const auto some, run.RowDigests(0, rows));
     const auto differs = std::mismatch(some.begin(), some.end(), all.begin()).first;
     if (differs != some.end()) {
       return MakeError(ErrorCode::kInternal,

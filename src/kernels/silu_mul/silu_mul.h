@@ -17,6 +17,9 @@ struct SiluMulArgs {
   Rows<bf16> y;           // [tokens, cols]; may be gate or up
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const SiluMulArgs& args);
+
 void SiluMulReference(const SiluMulArgs& args, Stream& stream);
 void SiluMulCpu(CpuTarget target, const SiluMulArgs& args, Stream& stream);
 void SiluMulSm90(const SiluMulArgs& args, Stream& stream);

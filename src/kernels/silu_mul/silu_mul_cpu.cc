@@ -46,6 +46,7 @@ HWY_AFTER_NAMESPACE();
 namespace vexact {
 
 void SiluMulCpu(CpuTarget target, const SiluMulArgs& args, Stream& stream) {
+  CheckShapes(args);
   VX_CPU_DISPATCH(target, silu_mul::Run, args, stream);
 }
 

@@ -5,9 +5,13 @@
 
 namespace vexact {
 
-void SiluMulReference(const SiluMulArgs& args, Stream& stream) {
+void CheckShapes(const SiluMulArgs& args) {
   VX_CHECK(args.up.rows == args.gate.rows && args.up.cols == args.gate.cols, "up like gate");
   VX_CHECK(args.y.rows == args.gate.rows && args.y.cols == args.gate.cols, "y like gate");
+}
+
+void SiluMulReference(const SiluMulArgs& args, Stream& stream) {
+  CheckShapes(args);
   stream.pool->ParallelFor(args.gate.rows, [&](int64_t t) {
     for (int64_t i = 0; i < args.gate.cols; ++i) {
       const float g = FloatFromBf16(args.gate[t][i]);

@@ -1,4 +1,3 @@
-#include "base/check.h"
 #include "kernels/silu_mul/silu_mul.h"
 #include "kernels/sm90/chunks.cuh"
 #include "kernels/sm90/overlapped_launch.cuh"
@@ -34,8 +33,7 @@ void Run(const SiluMulArgs& args, const Stream& stream) {
 }  // namespace
 
 void SiluMulSm90(const SiluMulArgs& args, Stream& stream) {
-  VX_CHECK(args.up.rows == args.gate.rows && args.up.cols == args.gate.cols, "up like gate");
-  VX_CHECK(args.y.rows == args.gate.rows && args.y.cols == args.gate.cols, "y like gate");
+  CheckShapes(args);
   const bool wide = args.y.cols % sm90::kWideChunk == 0 && sm90::IsWide(args.gate) &&
                     sm90::IsWide(args.up) && sm90::IsWide(args.y);
   wide ? Run<sm90::kWideChunk>(args, stream) : Run<1>(args, stream);

@@ -30,13 +30,17 @@ __device__ __forceinline__ void ArriveExpectBytes(uint32_t barrier, uint32_t byt
                : "memory");
 }
 
-// The hardware suspends the thread for a while at each try.
+// Hopper suspends the thread for a while at each try; cards before it only test.
 __device__ __forceinline__ void WaitBarrier(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{\n"
       ".reg .pred done;\n"
       "retry:\n"
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+#else
+      "mbarrier.test_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+#endif
       "@!done bra retry;\n"
       "}" ::"r"(barrier),
       "r"(parity)

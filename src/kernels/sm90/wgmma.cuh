@@ -66,6 +66,23 @@ __device__ __forceinline__ uint64_t WgmmaOperand(uint32_t shared, uint32_t leadi
          uint64_t{stride_bytes >> 4} << 32 | uint64_t{1} << 62;
 }
 
+// Operands whose parts steps read one after the other: an addition a step, where the whole
+// description for each took 15 instructions between two steps.
+class WgmmaOperands {
+ public:
+  __device__ __forceinline__ WgmmaOperands(uint32_t shared, uint32_t leading_bytes,
+                                           uint32_t stride_bytes)
+      : first_(WgmmaOperand(shared, leading_bytes, stride_bytes)) {}
+  // The operand that begins `bytes` further on, in shared memory too.
+  __device__ __forceinline__ uint64_t At(uint32_t bytes) const {
+    const auto low = static_cast<uint32_t>(first_) + (bytes >> 4);
+    return first_ >> 32 << 32 | low;
+  }
+
+ private:
+  uint64_t first_;
+};
+
 #define VX_FRAGMENT(j) "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])
 
 // D = A B (+ D): 64 rows, 128 columns, 16 deep; the columns of A and B in memory are the K side.
@@ -104,31 +121,41 @@ __device__ __forceinline__ void WgmmaStep(float (&d)[2][4], uint64_t a, uint64_t
       : "l"(a), "l"(b));
 }
 
-// D = A B + D with A in registers, a fragment as in mma.cuh; the rows of B in memory are the K
+// D = A B (+ D) with A in registers, a fragment as in mma.cuh; the rows of B in memory are the K
 // side. 128 or 64 columns.
-__device__ __forceinline__ void WgmmaStep(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b) {
+__device__ __forceinline__ void WgmmaStep(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b,
+                                          bool accumulate) {
   asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %69, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;"
+      "}, {%64, %65, %66, %67}, %68, p, 1, 1, 1;\n"
+      "}"
       : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3), VX_FRAGMENT(4),
         VX_FRAGMENT(5), VX_FRAGMENT(6), VX_FRAGMENT(7), VX_FRAGMENT(8), VX_FRAGMENT(9),
         VX_FRAGMENT(10), VX_FRAGMENT(11), VX_FRAGMENT(12), VX_FRAGMENT(13), VX_FRAGMENT(14),
         VX_FRAGMENT(15)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));
 }
-__device__ __forceinline__ void WgmmaStep(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b) {
+__device__ __forceinline__ void WgmmaStep(float (&d)[8][4], const uint32_t (&a)[4], uint64_t b,
+                                          bool accumulate) {
   asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "setp.ne.b32 p, %37, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
       "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-      "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
+      "}, {%32, %33, %34, %35}, %36, p, 1, 1, 1;\n"
+      "}"
       : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3), VX_FRAGMENT(4),
         VX_FRAGMENT(5), VX_FRAGMENT(6), VX_FRAGMENT(7)
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));
 }
 
 #undef VX_FRAGMENT
