@@ -28,6 +28,7 @@ struct ServeFlags {
   CorsPolicy cors;
   int32_t max_waiting = 1024;
   int64_t max_pending_bytes = GeneratorLimits().max_pending_bytes;
+  int32_t stream_interval = GeneratorLimits().stream_interval;
   bool no_receipts = false;
   bool quiet = false;
 };
@@ -72,6 +73,8 @@ void AddHttpFlags(CLI::App& app, ServeFlags& flags) {
       "samples beyond --max-num-seqs that may wait; more are refused with 429 [1024]");
   add("--max-pending-bytes", flags.max_pending_bytes,
       "of a stream whose client does not read; then it is aborted [1048576]");
+  add("--stream-interval", flags.stream_interval,
+      "tokens of an event of a stream; more cost less, the first comes at once [1]");
   add("--max-logprobs", flags.calls.max_logprobs, "top log-probabilities of a token at most [20]");
   add("--max-prompts", flags.calls.max_prompts, "prompts of one request at most [256]");
   app.add_flag("--no-receipts", flags.no_receipts,
@@ -113,6 +116,7 @@ Result<ApiOptions> MakeApiOptions(const ServeFlags& flags, Session& session) {
   options.cors = flags.cors;
   options.limits.max_open_samples = int64_t{config.max_num_seqs} + flags.max_waiting;
   options.limits.max_pending_bytes = flags.max_pending_bytes;
+  options.limits.stream_interval = flags.stream_interval;
   if (!flags.quiet) {
     options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
   }
@@ -155,6 +159,7 @@ Status CheckFlags(const ServeFlags& flags) {
   VX_RETURN_IF_ERROR(check("--max-body-bytes", flags.http.max_body_bytes, 1024, kGibi));
   VX_RETURN_IF_ERROR(check("--max-waiting", flags.max_waiting, 0, 1 << 30));
   VX_RETURN_IF_ERROR(check("--max-pending-bytes", flags.max_pending_bytes, 1024, kGibi));
+  VX_RETURN_IF_ERROR(check("--stream-interval", flags.stream_interval, 1, 1024));
   VX_RETURN_IF_ERROR(check("--max-logprobs", flags.calls.max_logprobs, 0, 1 << 20));
   return check("--max-prompts", flags.calls.max_prompts, 1, 1 << 20);
 }

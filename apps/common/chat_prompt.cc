@@ -1,6 +1,81 @@
 #include "common/chat_prompt.h"
 
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
 namespace vexact {
+namespace {
+
+SharedText Shared(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
+
+// The text of {"type": "text", "text": TEXT}.
+Result<std::string> TextOfPart(const Value& part, size_t message, size_t place) {
+  const Value* type = part.dict() == nullptr ? nullptr : part.dict()->Find("type");
+  const bool has_type = type != nullptr && type->text() != nullptr;
+  if (has_type && *type->text() != "text") {
+    return Unsupported("messages[{}].content[{}]: {}: other media than text: not supported yet",
+                       message, place, *type->text());
+  }
+  const Value* text = has_type ? part.dict()->Find("text") : nullptr;
+  if (text != nullptr && text->text() != nullptr) return *text->text();
+  return InvalidArgument("messages[{}].content[{}]: expected a type and a text, found neither",
+                         message, place);
+}
+
+// Whether the template itself makes text of a content that is a list of parts. Most do not, and
+// some print the list.
+bool ReadsParts(const ChatTemplate& chat) {
+  constexpr const char* kText = "a text of its own";
+  Dict part;
+  part.Set(Shared("type"), Value::FromText("text"));
+  part.Set(Shared("text"), Value::FromText(kText));
+  Dict message;
+  message.Set(Shared("role"), Value::FromText("user"));
+  message.Set(Shared("content"), Value::FromList({Value::FromDict(std::move(part))}));
+  ChatInput input;
+  input.messages = Value::FromList({Value::FromDict(std::move(message))});
+  const Result<std::string> prompt = chat.Render(input);
+  const auto has = [&](const char* text) { return prompt->find(text) != std::string::npos; };
+  return prompt.ok() && has(kText) && !has("'type'") && !has("\"type\"");
+}
+
+// A message whose content is a list of texts, with `joins` as one text of them on lines of their
+// own, as vLLM has it.
+Result<Value> WithText(const Dict& message, size_t index, bool joins) {
+  std::string joined;
+  const std::vector<Value>& parts = message.Find("content")->sequence()->items;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    VX_ASSIGN_OR_RETURN(const std::string text, TextOfPart(parts[i], index, i));
+    joined += (i == 0 ? "" : "\n") + text;
+  }
+  Dict with_text;
+  for (const Dict::Entry& entry : message.entries) {
+    with_text.Set(entry.key,
+                  joins && *entry.key == "content" ? Value::FromText(joined) : entry.value);
+  }
+  return Value::FromDict(std::move(with_text));
+}
+
+// OpenAI's lists of parts as what the template reads.
+Result<Value> WithTexts(const Value& messages, const ChatTemplate& chat) {
+  const auto has_parts = [](const Value& message) {
+    const Value* content = message.dict() == nullptr ? nullptr : message.dict()->Find("content");
+    return content != nullptr && content->sequence() != nullptr;
+  };
+  if (messages.sequence() == nullptr) return messages;  // the template's to refuse
+  std::vector<Value> made = messages.sequence()->items;
+  if (std::ranges::none_of(made, has_parts)) return messages;
+  const bool joins = !ReadsParts(chat);
+  for (size_t i = 0; i < made.size(); ++i) {
+    if (!has_parts(made[i])) continue;
+    VX_ASSIGN_OR_RETURN(made[i], WithText(*made[i].dict(), i, joins));
+  }
+  return Value::FromList(std::move(made));
+}
+
+}  // namespace
 
 Result<std::vector<int32_t>> EncodeChat(const Result<ChatTemplate>& chat, const ChatInput& input,
                                         const Tokenizer* tokenizer) {
@@ -8,7 +83,9 @@ Result<std::vector<int32_t>> EncodeChat(const Result<ChatTemplate>& chat, const 
   if (tokenizer == nullptr) {
     return InvalidArgument("messages: expected a model with a tokenizer, found none");
   }
-  VX_ASSIGN_OR_RETURN(const std::string prompt, chat->Render(input));
+  ChatInput with_texts = input;
+  VX_ASSIGN_OR_RETURN(with_texts.messages, WithTexts(input.messages, *chat));
+  VX_ASSIGN_OR_RETURN(const std::string prompt, chat->Render(with_texts));
   return tokenizer->Encode(prompt, {.add_special_tokens = false});
 }
 

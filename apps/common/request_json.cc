@@ -61,6 +61,13 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 35> kLaterFi
     {"thinking_token_budget", "thinking budgets"},
 }};
 
+// What some clients send of them always: nothing is asked for.
+constexpr std::array<std::pair<std::string_view, const char*>, 3> kNothingAsked{{
+    {"response_format", R"({"type": "text"})"},
+    {"use_beam_search", "false"},
+    {"priority", "0"},
+}};
+
 constexpr std::array<std::string_view, 31> kFields{"prompt",
                                                    "prompt_token_ids",
                                                    "messages",
@@ -99,10 +106,16 @@ bool Contains(const std::array<std::string_view, kCount>& names, std::string_vie
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool AsksForNothing(const std::string& name, const json& value) {
+  return std::ranges::any_of(kNothingAsked, [&](const auto& nothing) {
+    return nothing.first == name && json::parse(nothing.second) == value;
+  });
+}
+
 Status CheckFieldNames(const json& object, RequestKind kind, const std::string& where) {
   for (const auto& item : object.items()) {
     const std::string& name = item.key();
-    if (Contains(kFields, name)) continue;
+    if (Contains(kFields, name) || AsksForNothing(name, item.value())) continue;
     if (Contains(kScoreFields, name)) {
       if (kind == RequestKind::kScore) continue;
       return InvalidArgument("{}: \"{}\": expected in requests of `vexact score` only", where,

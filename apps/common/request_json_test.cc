@@ -103,6 +103,17 @@ TEST(RequestJson, FieldsOfLaterTimesAreRefusedByNameAndSaySo) {
   }
 }
 
+TEST(RequestJson, FieldsOfLaterTimesMaySayThatTheyAskForNothing) {
+  for (const char* nothing : {R"("response_format": {"type": "text"})",
+                              R"("use_beam_search": false)", R"("priority": 0)"}) {
+    EXPECT_TRUE(Parse(fmt::format(R"({{"prompt": "p", {}}})", nothing)).ok()) << nothing;
+  }
+  for (const char* something : {R"("response_format": {"type": "json_object"})",
+                                R"("use_beam_search": true)", R"("priority": 1)"}) {
+    EXPECT_FALSE(Parse(fmt::format(R"({{"prompt": "p", {}}})", something)).ok()) << something;
+  }
+}
+
 TEST(RequestJson, AChatKeepsTheOrderOfItsKeys) {
   const auto parsed = Parse(
       R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"z": 1, "a": 2}],

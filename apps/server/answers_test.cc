@@ -1,5 +1,5 @@
-// What the endpoints answer: OpenAI's words and SGLang's, whole and in pieces, and what they
-// refuse.
+// What the endpoints answer: OpenAI's words, whole and in pieces, and what they refuse; SGLang's
+// are in sglang_call_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -190,8 +190,8 @@ TEST_F(AnswersTest, WhatIsWrongIsRefusedByNameAsOpenAiDoes) {
       {R"({"prompt": "a", "n": 0})", 400, "n", "1 to"},
       {R"({"prompt": "a", "n": 25})", 400, "n", "at most 24"},
       {R"({"prompt": "a", "n": 2147483647})", 400, "n", "at most 24"},
-      {R"({"prompt": "a", "logprobs": 21})", 400, "logprobs", "at most 20"},
-      {R"({"prompt": "a", "prompt_logprobs": 21})", 400, "prompt_logprobs", "at most 20"},
+      {R"({"prompt": "a", "logprobs": 21})", 400, "logprobs", "0 to 20"},
+      {R"({"prompt": "a", "prompt_logprobs": 21})", 400, "prompt_logprobs", "0 to 20"},
       {R"({"prompt": "a", "stream": 1})", 400, "stream", "true or false"},
       {R"({"prompt": "a", "stream_options": {}})", 400, "stream_options", "stream"},
       {R"({"prompt": "a", "stream": true, "stream_options": {"x": 1}})", 400, "stream_options",
@@ -247,49 +247,29 @@ TEST_F(AnswersTest, ChatIsRefusedWithoutATemplateAndServedWithOne) {
   EXPECT_EQ(text, choice["message"]["content"]);
 }
 
-TEST_F(AnswersTest, GenerateSpeaksSglang) {
-  const json sampling = {
-      {"max_new_tokens", 5}, {"temperature", 0.7}, {"sampling_seed", 6}, {"ignore_eos", true}};
-  json body = {{"text", "abcd"},
-               {"sampling_params", sampling},
-               {"return_logprob", true},
-               {"top_logprobs_num", 2},
-               {"logprob_start_len", 0}};
-  const json answer = Post("/generate", body).Json();
-  const json& meta = answer["meta_info"];
-  EXPECT_EQ(meta["finish_reason"], (json{{"type", "length"}, {"length", 5}}));
-  EXPECT_EQ(meta["prompt_tokens"], 4);
-  EXPECT_EQ(meta["output_token_logprobs"].size(), 5u);
-  EXPECT_EQ(meta["output_token_logprobs"][0][1], answer["output_ids"][0]);
-  EXPECT_EQ(meta["output_top_logprobs"][0].size(), 2u);
-  EXPECT_EQ(meta["input_token_logprobs"].size(), 4u);
-  EXPECT_TRUE(meta["input_token_logprobs"][0][0].is_null());
-  body["logprob_start_len"] = 2;
-  EXPECT_EQ(Post("/generate", body).Json()["meta_info"]["input_token_logprobs"],
-            json({meta["input_token_logprobs"][2], meta["input_token_logprobs"][3]}));
-
-  const json openai = Post("/v1/completions", {{"prompt", "abcd"},
-                                               {"max_tokens", 5},
-                                               {"temperature", 0.7},
-                                               {"seed", 6},
-                                               {"ignore_eos", true}})
-                          .Json();
-  EXPECT_EQ(answer["text"], openai["choices"][0]["text"]);
-
-  json stream = body;
-  stream["stream"] = true;
-  EXPECT_EQ(Post("/generate", stream).Events().back()["text"], answer["text"]);
-  const json list = Post("/generate", {{"input_ids", json::parse("[[5, 6], [7]]")},
-                                       {"sampling_params", json::array({sampling, sampling})}})
-                        .Json();
-  ASSERT_EQ(list.size(), 2u);
-  EXPECT_EQ(list[1]["meta_info"]["prompt_tokens"], 1);
-
-  EXPECT_EQ(Post("/generate", {{"text", "a"}, {"sampling_params", {{"regex", "x"}}}})
-                .Json()["error"]["param"],
-            "regex");
-  EXPECT_EQ(Post("/generate", {{"text", "a"}, {"input_ids", {1}}}).status, 400);
-  EXPECT_EQ(Post("/generate", {{"text", "a"}, {"what", 1}}).Json()["error"]["param"], "what");
+// Also where the engine finds the error, which has a name of its own for the field.
+TEST_F(AnswersTest, ErrorsNameTheFieldAsTheBodyDoes) {
+  const auto sglang = [](const json& params) {
+    return json{{"text", "a"}, {"sampling_params", params}};
+  };
+  const std::tuple<std::string, json, std::string> cases[] = {
+      {"/v1/completions", {{"prompt", {99999}}}, "prompt"},
+      {"/v1/completions", {{"prompt", "a"}, {"logprobs", -1}}, "logprobs"},
+      {"/generate", sglang({{"max_new_tokens", -1}}), "max_new_tokens"},
+      {"/generate", sglang({{"max_new_tokens", "x"}}), "max_new_tokens"},
+      {"/generate", sglang({{"max_new_tokens", 1}, {"max_tokens", 1}}), "max_new_tokens"},
+      {"/generate", sglang({{"max_tokens", -1}}), "max_tokens"},
+      {"/generate", sglang({{"min_new_tokens", 500}}), "min_new_tokens"},
+      {"/generate", {{"input_ids", {99999}}}, "input_ids"},
+      {"/generate", {{"text", ""}}, "text"},
+  };
+  for (const auto& [path, body, field] : cases) {
+    const Reply reply = Post(path, body);
+    EXPECT_EQ(reply.status, 400) << body;
+    const json error = reply.Json()["error"];
+    EXPECT_EQ(error["param"], field) << body;
+    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(field));
+  }
 }
 
 TEST_F(AnswersTest, AReceiptIsOfTheAnswerItCameWith) {

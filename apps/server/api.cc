@@ -47,10 +47,15 @@ bool IsSameSecret(std::string_view expected, std::string_view found) {
   return difference == 0;
 }
 
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return lower;
+}
+
 bool IsJson(std::string_view content_type) {
-  std::string type(content_type.substr(0, content_type.find(';')));
+  std::string type = LowerCase(content_type.substr(0, content_type.find(';')));
   while (!type.empty() && type.back() == ' ') type.pop_back();
-  std::ranges::transform(type, type.begin(), [](unsigned char c) { return std::tolower(c); });
   return type == "application/json";
 }
 
@@ -102,10 +107,10 @@ Api::Api(ApiOptions options, EngineFront& front)
 }
 
 bool Api::IsAuthorized(const HttpRequest& request) const {
-  constexpr std::string_view kScheme = "Bearer ";
+  constexpr std::string_view kScheme = "bearer ";
   if (options_.api_key.empty()) return true;
   std::string_view found = request.authorization;
-  if (!found.starts_with(kScheme)) return false;
+  if (LowerCase(found.substr(0, kScheme.size())) != kScheme) return false;
   found.remove_prefix(kScheme.size());
   return IsSameSecret(options_.api_key, found);
 }
@@ -204,7 +209,7 @@ PendingAnswer Api::Start(Result<ApiCall> call,
   GenerationCall generation;
   generation.needs_logprobs = call.value().options.return_receipt;
   generation.writer = make_writer(call.value().options, std::move(context));
-  generation.prompt_field = call.value().prompt_field;
+  generation.field_names = std::move(call.value().field_names);
   generation.requests = std::move(call.value().requests);
   return generator_.Start(std::move(generation), wake);
 }

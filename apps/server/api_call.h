@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "chat/chat_template.h"
 #include "request/request.h"
+#include "server/error_response.h"
 #include "tokenizer/tokenizer.h"
 
 namespace vexact {
@@ -36,8 +37,7 @@ struct AnswerOptions {
   bool stream = false;
   bool include_usage = false;
   bool echo = false;
-  bool hides_output = false;  // max_tokens 0: one token is drawn, since the engine has to, and
-                              // none is shown
+  bool hides_output = false;  // DrawUnseen
   bool return_token_ids = false;
   bool return_receipt = false;
   // Of /generate alone: where reported prompt log-probabilities begin, and whether there are any.
@@ -46,7 +46,7 @@ struct AnswerOptions {
 
 struct ApiCall {
   std::vector<Request> requests;
-  std::string prompt_field = "prompt";  // the body's name of it
+  FieldNames field_names;  // where the body's are others than the engine's
   AnswerOptions options;
 };
 

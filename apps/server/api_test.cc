@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -58,6 +59,8 @@ TEST_F(ApiTest, RoutesMethodsTypesAndKeysAreChecked) {
                                                 {"Bearer ", 401},
                                                 {"Bearer secre", 401},
                                                 {"Bearer secrets", 401},
+                                                {"Basic secret", 401},
+                                                {"bearer secret", 200},
                                                 {"Bearer secret", 200}}) {
     HttpRequest request = GetRequest("/v1/models");
     request.authorization = header;
@@ -155,8 +158,13 @@ TEST_F(ApiTest, TokenizesAndBack) {
   EXPECT_EQ(tokens["token_strs"].size(), 3u);
   EXPECT_EQ(Post("/detokenize", {{"tokens", tokens["tokens"]}}).Json()["prompt"], "h\u00e9");
   EXPECT_EQ(Post("/tokenize", {{"messages", json::array()}}).status, 400);
-  EXPECT_EQ(Post("/detokenize", {{"tokens", {99999}}}).status, 400);
-  EXPECT_EQ(Post("/detokenize", {{"tokens", "abc"}}).status, 400);
+  EXPECT_EQ(Post("/tokenize", json::object()).Json()["error"]["param"], "prompt");
+  EXPECT_EQ(Post("/detokenize", {{"tokens", json::array()}}).Json()["prompt"], "");
+  for (const json& wrong : {json{99999}, json("abc"), json::parse("[[5]]"), json(5)}) {
+    const Reply refused = Post("/detokenize", {{"tokens", wrong}});
+    EXPECT_EQ(refused.status, 400) << wrong;
+    EXPECT_EQ(refused.Json()["error"]["param"], "tokens") << refused.body;
+  }
 }
 
 TEST_F(ApiTest, AFullQueueAnswers429UntilThereIsRoom) {
@@ -171,6 +179,55 @@ TEST_F(ApiTest, AFullQueueAnswers429UntilThereIsRoom) {
   EXPECT_EQ(first.Finish().status, 200);
   EXPECT_EQ(Post("/v1/completions", {{"prompt", "a"}, {"max_tokens", 1}}).status, 200);
   EXPECT_EQ(second.Finish().status, 200);
+}
+
+// What a choice's pieces say together: [text, token ids, log-probabilities, reason], by index.
+std::map<int, json> Joined(const std::vector<json>& events) {
+  std::map<int, json> joined;
+  for (const json& event : events) {
+    for (const json& choice : event["choices"]) {
+      json& all = joined.try_emplace(choice["index"], json({"", json::array(), json::array(), ""}))
+                      .first->second;
+      all[0] = all[0].get<std::string>() + choice["text"].get<std::string>();
+      for (const json& id : choice["token_ids"]) all[1].push_back(id);
+      for (const json& value : choice["logprobs"]["token_logprobs"]) all[2].push_back(value);
+      all[3] = choice["finish_reason"];
+    }
+  }
+  return joined;
+}
+
+TEST_F(ApiTest, AStreamMayBringSeveralTokensAnEvent) {
+  json body = {
+      {"prompt", "abc"},    {"max_tokens", 20},        {"n", 2}, {"seed", 3}, {"logprobs", 0},
+      {"ignore_eos", true}, {"return_token_ids", true}};
+  const std::map<int, json> expected = Joined({Post("/v1/completions", body).Json()});
+  body["stream"] = true;
+  EXPECT_EQ(Post("/v1/completions", body).Events().size(), 2u * 20);
+  options_.limits.stream_interval = 7;
+  Remake();
+  std::atomic<int> wakes = 0;
+  PendingAnswer late =
+      api_->Handle(PostRequest("/v1/completions", body.dump()), [&wakes] { ++wakes; });
+  front_->Drain();
+  EXPECT_EQ(wakes, 2 * 4) << "the tokens 1, 8, 15 and 20 of each sample";
+  EXPECT_TRUE(late.next().end);
+  const std::vector<json> events = Post("/v1/completions", body).Events();
+  // The connection looks once before the first wake, and takes what both samples have.
+  EXPECT_LE(events.size(), 2u * (1 + 2 * 4));
+  EXPECT_EQ(Joined(events), expected);
+}
+
+TEST_F(ApiTest, AnAnswerThatIsNotStreamedWakesItsConnectionNowAndThenOnly) {
+  const json body = {{"prompt", "a"}, {"max_tokens", 200}, {"ignore_eos", true}};
+  std::atomic<int> wakes = 0;
+  PendingAnswer answer =
+      api_->Handle(PostRequest("/v1/completions", body.dump()), [&wakes] { ++wakes; });
+  front_->Drain();
+  EXPECT_EQ(wakes, 2) << "once for 16 KB of outputs, once at the end";
+  const AnswerNews news = answer.next();
+  EXPECT_TRUE(news.end);
+  EXPECT_EQ(json::parse(news.head.value().body)["usage"]["completion_tokens"], 200);
 }
 
 TEST_F(ApiTest, ACancelledCallLeavesTheEngineWithNothing) {
@@ -202,18 +259,22 @@ TEST_F(ApiTest, AStreamWhoseClientDoesNotReadIsAbortedAndHoldsUpNobody) {
   EXPECT_THAT(reply.body, HasSubstr("too long to read"));
 }
 
-// The first outputs overflow while later prompts, which take long to read, are not yet in.
+// The first outputs overflow while later requests, whose bad words take long to read, are not yet
+// in.
 TEST_F(ApiTest, AStreamThatOverflowsAsItBeginsIsAbortedWhole) {
   options_.limits.max_pending_bytes = 1;
-  options_.limits.max_open_samples = 200;
+  options_.limits.max_open_samples = 256;
   Remake();
-  const std::vector<std::string> prompts(200, std::string(300, 'a'));
-  const json body = {
-      {"prompt", prompts}, {"max_tokens", 100}, {"ignore_eos", true}, {"stream", true}};
-  EXPECT_EQ(Post("/v1/completions", body).status, 500);
+  const json body = {{"prompt", std::vector<std::string>(256, "a")},
+                     {"bad_words", std::vector<std::string>(100, std::string(100, 'z'))},
+                     {"max_tokens", 100},
+                     {"ignore_eos", true},
+                     {"stream", true}};
+  PendingAnswer unread = api_->Handle(PostRequest("/v1/completions", body.dump()), [] {});
   front_->Drain();
   EXPECT_EQ(api_->num_open_samples(), 0);
   EXPECT_THAT(Get("/metrics").body, Not(HasSubstr("finished_reason=\"length\"")));
+  EXPECT_EQ(unread.next().head.value().status, 500);
 }
 
 TEST_F(ApiTest, AStreamThatIsReadMayBeLongerThanWhatMayWait) {

@@ -64,10 +64,14 @@ Error FieldError(std::string_view field, std::string_view expected, const json& 
 
 Result<json> ParseBody(const std::string& body) {
   VX_ASSIGN_OR_RETURN(json object, ParseJsonObject(body, kBodyName));
+  EraseNulls(object);
+  return object;
+}
+
+void EraseNulls(json& object) {
   for (auto it = object.begin(); it != object.end();) {
     it = it->is_null() ? object.erase(it) : std::next(it);
   }
-  return object;
 }
 
 std::optional<json> Take(json& object, std::string_view key) {
@@ -120,6 +124,17 @@ Result<std::vector<Request>> WithPrompts(const Request& request, const json& pro
   return requests;
 }
 
+FieldNames NamesOfPrompt(const std::string& field) {
+  return {{"prompt", field}, {"prompt_token_ids", field}};
+}
+
+void DrawUnseen(SamplingParams& sampling) {
+  sampling.max_tokens = 1;
+  sampling.ignore_eos = true;
+  sampling.stop.clear();
+  sampling.stop_token_ids.clear();
+}
+
 Status CheckChats(const CallContext& context) {
   const bool has_both = context.tokenizer != nullptr && context.chat_template != nullptr;
   if (has_both && context.chat_template->ok()) return {};
@@ -145,8 +160,8 @@ Result<std::vector<int32_t>> TakeChatPrompt(const std::string& body, json& objec
 }
 
 Status CheckLogprobs(std::string_view field, std::optional<int32_t> k, const CallContext& context) {
-  if (!k || *k <= context.max_logprobs) return {};
-  return InvalidArgument("{}: \"{}\": expected at most {} (--max-logprobs), found {}", kBodyName,
+  if (!k || (*k >= 0 && *k <= context.max_logprobs)) return {};
+  return InvalidArgument("{}: \"{}\": expected 0 to {} (--max-logprobs), found {}", kBodyName,
                          field, context.max_logprobs, *k);
 }
 

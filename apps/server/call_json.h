@@ -16,6 +16,8 @@ namespace vexact {
 // The body's object; a null field counts as not said and is left out.
 Result<nlohmann::json> ParseBody(const std::string& body);
 
+void EraseNulls(nlohmann::json& object);
+
 // Takes a field out of the object: its value, or nothing.
 std::optional<nlohmann::json> Take(nlohmann::json& object, std::string_view key);
 // A field that is true or false, or `absent`.
@@ -30,6 +32,13 @@ Status TakeModel(nlohmann::json& object, const CallContext& context);
 Result<std::vector<Request>> WithPrompts(const Request& request, const nlohmann::json& prompt,
                                          std::string_view field, const CallContext& context,
                                          bool* is_batch);
+
+// Of errors, where the body's `field` is the prompt.
+FieldNames NamesOfPrompt(const std::string& field);
+
+// For an answer of no tokens: one is drawn, since the engine has to, which ends the answer by its
+// length, and is not shown (AnswerOptions::hides_output).
+void DrawUnseen(SamplingParams& sampling);
 
 // Takes a chat's fields out ("messages", "tools", "chat_template_kwargs", ...) and makes its prompt
 // of them. `body` is the text that `object` was read from.

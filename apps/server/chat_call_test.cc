@@ -1,4 +1,5 @@
 // Chats over the API: the prompt that a body's messages, tools and variables make.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -116,6 +117,31 @@ TEST_F(ChatCallTest, TokenizeTakesAChatToo) {
   EXPECT_EQ(RequestError(refused.error()).param, "add_special_tokens");
 }
 
+// As OpenAI's clients send it. Most templates know texts alone, and some would print the list.
+TEST_F(ChatCallTest, AContentOfTextPartsIsTheirText) {
+  const auto prompt = [this](const std::string& content) {
+    return Prompt(ordered_json::parse(R"({"messages": [{"role": "user", "content": )" + content +
+                                      R"(}, {"role": "user", "content": "b"}]})"));
+  };
+  const std::string two = R"([{"type": "text", "text": "a"}, {"type": "text", "text": " c"}])";
+  UseTemplate("{% for m in messages %}<{{ m.role }}:{{ m.content }}>{% endfor %}");
+  EXPECT_EQ(*prompt(two), "<user:a\n c><user:b>");
+  EXPECT_EQ(*prompt("[]"), "<user:><user:b>");
+  UseTemplate("{% for m in messages %}<{{ m.content | tojson }}>{% endfor %}");
+  EXPECT_EQ(*prompt(two), R"(<"a\n c"><"b">)");
+  UseTemplate(
+      "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for part in m.content %}<{{ part.text }}>{% endfor %}{% endif %}{% endfor %}");
+  EXPECT_EQ(*prompt(two), "<a>< c>b");
+  for (const char* part : {R"({"type": "image_url", "image_url": {"url": "x"}})",
+                           R"({"text": "a"})", R"({"type": "text"})", R"({"type": 1})", "\"a\""}) {
+    const auto refused = prompt(fmt::format("[{}]", part));
+    ASSERT_FALSE(refused.ok()) << part;
+    EXPECT_EQ(RequestError(refused.error()).param, "messages") << refused.error().message;
+  }
+  EXPECT_THAT(prompt(R"([{"type": "image_url"}])").error().message, HasSubstr("image_url"));
+}
+
 TEST_F(ChatCallTest, RefusalsNameTheField) {
   UseTemplate("{{ raise_exception('roles!') if messages[0].role != 'user' }}{{ tools }}");
   struct Case {
@@ -140,6 +166,8 @@ TEST_F(ChatCallTest, RefusalsNameTheField) {
            {user + R"(, "tool_choice": {"type": "function"}})", "tool_choice", "expected \"auto\""},
            {user + R"(, "parallel_tool_calls": true})", "parallel_tool_calls", "not supported"},
            {user + R"(, "chat_template": "x"})", "chat_template", "not supported"},
+           {user + R"(, "logprobs": true, "top_logprobs": -1})", "top_logprobs", "found -1"},
+           {user + R"(, "max_completion_tokens": 0})", "max_completion_tokens", "at least 1"},
        }) {
     const ApiError error = Refusal(one.body);
     EXPECT_EQ(error.status, 400) << one.body;

@@ -49,6 +49,16 @@ ApiError RequestError(const Error& error) {
   return api;
 }
 
+Error InBodysWords(Error error, const FieldNames& names) {
+  const std::string field = FieldOf(error.message);
+  for (const auto& [ours, body] : names) {
+    if (ours != field) continue;
+    error.message.replace(error.message.find(field), field.size(), body);
+    return error;
+  }
+  return error;
+}
+
 std::string ErrorJson(const ApiError& error) {
   std::string json = "{\"error\":{\"message\":";
   AppendJsonString(error.message, json);

@@ -4,6 +4,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "server/http.h"
@@ -24,6 +26,12 @@ inline constexpr const char* kBodyName = "request";
 // begins with, as both promise: `request: "top_p": expected ...` or `top_p: expected ...`.
 // kNotFound is another model.
 ApiError RequestError(const Error& error);
+
+// Names of fields: ours, a body's.
+using FieldNames = std::vector<std::pair<std::string, std::string>>;
+
+// The error with the body's name of the field that it begins with.
+Error InBodysWords(Error error, const FieldNames& names);
 
 std::string ErrorJson(const ApiError& error);
 HttpResponse ErrorResponse(const ApiError& error);

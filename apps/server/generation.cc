@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <utility>
-
-#include "server/error_response.h"
 
 namespace vexact {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// A connection that could do without for now is woken for more: for every token of an answer that
+// is not streamed it took 10 us of an I/O thread.
+constexpr int64_t kLittleBytes = 16 << 10;
 
 // About what an output takes while it waits.
 int64_t BytesOf(const Output& output) {
@@ -21,6 +24,26 @@ int64_t BytesOf(const Output& output) {
     }
   }
   return static_cast<int64_t>(bytes);
+}
+
+template <typename T>
+void Append(const std::vector<T>& items, std::vector<T>& list) {
+  list.insert(list.end(), items.begin(), items.end());
+}
+
+// Both outputs of one sample as one.
+Output Joined(Output first, Output next) {
+  first.text += next.text;
+  Append(next.token_ids, first.token_ids);
+  Append(next.logprobs, first.logprobs);
+  Append(next.redrawn_token_ids, first.redrawn_token_ids);
+  Append(next.prompt_logprobs, first.prompt_logprobs);
+  next.text = std::move(first.text);
+  next.token_ids = std::move(first.token_ids);
+  next.logprobs = std::move(first.logprobs);
+  next.redrawn_token_ids = std::move(first.redrawn_token_ids);
+  next.prompt_logprobs = std::move(first.prompt_logprobs);
+  return next;
 }
 
 // A request that cannot be answered as it was asked is its client's to change.
@@ -57,6 +80,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
   // requests are the engine's.
   bool Keep(RequestId id);
   void Post(size_t request, const Output& output);
+  bool IsWorthAWake(size_t request, const Output& output);
+  static std::vector<Pending> JoinSamples(std::vector<Pending> pending);
   double SecondsSinceLast(size_t request, const Output& output);
   void AppendNews(const Pending& pending, AnswerNews& news);
   void Fail(const ApiError& error, AnswerNews& news);
@@ -70,8 +95,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<RequestResult> results_;
   bool has_begun_ = false;  // the head of a stream is sent
 
-  // The engine's thread's: when each sample last had tokens.
-  std::vector<std::vector<Clock::time_point>> last_tokens_;
+  // The engine's thread's, of each sample: when it last had tokens, and how many its connection was
+  // not woken for.
+  struct SampleNews {
+    Clock::time_point last;
+    size_t num_unsaid = 0;
+  };
+  std::vector<std::vector<SampleNews>> news_;
 
   std::mutex mutex_;  // guards everything below
   std::vector<Pending> pending_;
@@ -85,7 +115,7 @@ Status Generation::Submit(std::vector<Request> requests, bool needs_logprobs) {
   results_.resize(requests.size());
   int64_t samples_left = 0;  // admitted, and not yet the engine's
   for (const Request& request : requests) {
-    last_tokens_.emplace_back(static_cast<size_t>(SamplesOf(request)));
+    news_.emplace_back(static_cast<size_t>(SamplesOf(request)));
     samples_left += SamplesOf(request);
   }
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -119,25 +149,57 @@ bool Generation::Keep(RequestId id) {
 
 double Generation::SecondsSinceLast(size_t request, const Output& output) {
   if (output.token_ids.empty()) return -1.0;
-  Clock::time_point& last = last_tokens_[request][static_cast<size_t>(output.sample_index)];
+  Clock::time_point& last = news_[request][static_cast<size_t>(output.sample_index)].last;
   const Clock::time_point before = std::exchange(last, Clock::now());
   if (before == Clock::time_point()) return -1.0;
   return std::chrono::duration<double>(last - before).count();
 }
 
+bool Generation::IsWorthAWake(size_t request, const Output& output) {
+  if (!writer_.streams || output.finished()) return output.finished();
+  size_t& num_unsaid = news_[request][static_cast<size_t>(output.sample_index)].num_unsaid;
+  num_unsaid += output.token_ids.size();
+  const bool is_first = output.num_output_tokens == static_cast<int32_t>(output.token_ids.size());
+  if (!is_first && num_unsaid < static_cast<size_t>(generator_.limits_.stream_interval)) {
+    return false;
+  }
+  num_unsaid = 0;
+  return true;
+}
+
+// Each sample's outputs become one, but for an error, which is its own event.
+std::vector<Generation::Pending> Generation::JoinSamples(std::vector<Pending> pending) {
+  std::vector<Pending> joined;
+  std::map<std::pair<size_t, int32_t>, size_t> places;
+  for (Pending& item : pending) {
+    const auto [place, is_new] =
+        places.try_emplace({item.request, item.output.sample_index}, joined.size());
+    if (is_new || item.output.finish_reason == FinishReason::kError) {
+      joined.push_back(std::move(item));
+    } else {
+      Output& output = joined[place->second].output;
+      output = Joined(std::move(output), std::move(item.output));
+    }
+  }
+  return joined;
+}
+
 void Generation::Post(size_t request, const Output& output) {
   generator_.Count(output, SecondsSinceLast(request, output));
   bool overflows = false;
+  bool is_news = IsWorthAWake(request, output);
   {
     const std::lock_guard lock(mutex_);
     if (is_cancelled_) return;
     pending_.push_back({request, output});
+    const bool was_little = pending_bytes_ <= kLittleBytes;
     pending_bytes_ += BytesOf(output);
     overflows = writer_.streams && pending_bytes_ > generator_.limits_.max_pending_bytes;
     is_too_slow_ = overflows;
+    is_news = is_news || (was_little && pending_bytes_ > kLittleBytes);
   }
   if (overflows) Cancel();
-  wake_();
+  if (is_news) wake_();
 }
 
 void Generation::Cancel() {
@@ -191,6 +253,7 @@ AnswerNews Generation::Next() {
     Fail({.status = 500, .message = "the client took too long to read its answer"}, news);
     return news;
   }
+  if (generator_.limits_.stream_interval > 1) pending = JoinSamples(std::move(pending));
   for (const Pending& item : pending) {
     AppendNews(item, news);
     if (news.end) return news;
@@ -264,11 +327,7 @@ PendingAnswer Generator::Start(GenerationCall call, Wake wake) {
       std::make_shared<Generation>(*this, std::move(call.writer), std::move(wake));
   const Status status = generation->Submit(std::move(call.requests), call.needs_logprobs);
   if (!status.ok()) {
-    ApiError error = RequestError(status.error());
-    // The engine's names of the prompt.
-    const bool is_prompt = error.param == "prompt" || error.param == "prompt_token_ids";
-    if (is_prompt) error.param = call.prompt_field;
-    return refuse(error);
+    return refuse(RequestError(InBodysWords(status.error(), call.field_names)));
   }
   return {.next = [generation] { return generation->Next(); },
           .cancel = [generation] { generation->Cancel(); }};

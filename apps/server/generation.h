@@ -16,6 +16,7 @@
 
 #include "common/request_result.h"
 #include "engine/engine_front.h"
+#include "server/error_response.h"
 #include "server/http.h"
 #include "server/metrics.h"
 
@@ -36,7 +37,7 @@ struct AnswerWriter {
 
 struct GenerationCall {
   std::vector<Request> requests;
-  std::string prompt_field;     // what errors call the prompt
+  FieldNames field_names;       // in errors of its body
   bool needs_logprobs = false;  // of every token, also where a request does not ask (receipts)
   AnswerWriter writer;
 };
@@ -44,6 +45,8 @@ struct GenerationCall {
 struct GeneratorLimits {
   int64_t max_open_samples = 0;         // of all calls together, waiting ones included
   int64_t max_pending_bytes = 1 << 20;  // of a stream, waiting for its client
+  // Tokens of a sample that a stream brings as one event; the first comes at once.
+  int32_t stream_interval = 1;
 };
 
 // Any thread may call any member. Calls must have been cancelled or ended before its end, which

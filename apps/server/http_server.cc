@@ -458,7 +458,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerOptions options,
   net::co_spawn(impl->acceptor.get_executor(), Accept(impl->acceptor, impl->shared), net::detached);
   for (int32_t i = 0; i < impl->shared->options.num_threads; ++i) {
     impl->threads.emplace_back([shared = impl->shared] {
-      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/serving.py adds up their time
+      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/serving.py looks for it
       shared->io.run();
     });
   }

@@ -66,12 +66,13 @@ Result<ApiCall> ParseCompletion(const std::string& body, const CallContext& cont
   SamplingParams& sampling = request.sampling;
   VX_RETURN_IF_ERROR(CheckLogprobs("logprobs", sampling.logprobs, context));
   call.options.hides_output = call.options.echo && sampling.max_tokens == 0;
-  if (call.options.hides_output) sampling.max_tokens = 1;
+  if (call.options.hides_output) DrawUnseen(sampling);
   if (call.options.echo && sampling.logprobs && !sampling.prompt_logprobs) {
     sampling.prompt_logprobs = sampling.logprobs;
   }
   VX_ASSIGN_OR_RETURN(call.requests,
                       WithPrompts(request, *prompt, "prompt", context, &call.options.is_batch));
+  call.field_names = NamesOfPrompt("prompt");
   return call;
 }
 
@@ -84,6 +85,9 @@ Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
   VX_RETURN_IF_ERROR(TakeChatLogprobs(object, context, logprobs));
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> max_completion_tokens,
                       TakeInteger(object, "max_completion_tokens"));
+  if (max_completion_tokens && *max_completion_tokens < 1) {
+    return FieldError("max_completion_tokens", "at least 1", *max_completion_tokens);
+  }
   const bool says_max_tokens = max_completion_tokens || object.contains("max_tokens");
   VX_ASSIGN_OR_RETURN(Request request, ReadSamplingRequest(std::move(object), context));
   request.sampling.logprobs = logprobs;
@@ -91,7 +95,7 @@ Result<ApiCall> ParseChat(const std::string& body, const CallContext& context) {
   if (!says_max_tokens) request.sampling.max_tokens = context.max_model_len;
   request.prompt_token_ids = std::move(prompt);
   call.requests.push_back(std::move(request));
-  call.prompt_field = "messages";
+  call.field_names = NamesOfPrompt("messages");
   return call;
 }
 

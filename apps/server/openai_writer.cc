@@ -114,14 +114,31 @@ class LogprobColumns {
   std::string tokens_, values_, tops_, offsets_;
 };
 
+// An answer, or an event of one, up to its first choice.
+std::string Head(const AnswerOptions& options, const AnswerHead& head, bool is_chat) {
+  const std::string_view object = !is_chat         ? "text_completion"
+                                  : options.stream ? "chat.completion.chunk"
+                                                   : "chat.completion";
+  std::string json = "{\"id\":";
+  AppendJsonString(head.id, json);
+  json += fmt::format(",\"object\":\"{}\",\"created\":{},\"model\":", object, head.created);
+  AppendJsonString(head.model, json);
+  json += ",\"system_fingerprint\":";
+  AppendJsonString(head.system_fingerprint, json);
+  return json + ",\"choices\":[";
+}
+
 // Shared by both endpoints: head, choices, usage, receipts.
 class OpenAiWriter {
  public:
   OpenAiWriter(const AnswerOptions& options, WriterContext context, bool is_chat)
-      : options_(options), context_(std::move(context)), is_chat_(is_chat) {}
+      : options_(options),
+        context_(std::move(context)),
+        is_chat_(is_chat),
+        head_(Head(options_, context_.head, is_chat)) {}
 
   std::string Whole(const Results& results) {
-    std::string json = Head();
+    std::string json = head_;
     for (size_t request = 0; request < results.size(); ++request) {
       for (size_t sample = 0; sample < results[request].samples.size(); ++sample) {
         if (json.back() != '[') json += ',';
@@ -136,7 +153,7 @@ class OpenAiWriter {
 
   std::string Piece(const Results& results, size_t request, const Output& output) {
     if (output.token_ids.empty() && output.text.empty() && !output.finished()) return "";
-    std::string json = Head();
+    std::string json = head_;
     AppendChoice(results, request, static_cast<size_t>(output.sample_index), PartOf(output), json);
     return SseEvent(json + "]}");
   }
@@ -144,7 +161,7 @@ class OpenAiWriter {
   std::string Last(const Results& results) const {
     std::string events;
     if (options_.include_usage || options_.return_receipt) {
-      std::string json = Head() + "]";
+      std::string json = head_ + "]";
       if (options_.include_usage) {
         json += ",\"usage\":";
         AppendUsage(results, json);
@@ -156,21 +173,6 @@ class OpenAiWriter {
   }
 
  private:
-  // Up to the first choice.
-  std::string Head() const {
-    std::string json = "{\"id\":";
-    AppendJsonString(context_.head.id, json);
-    const std::string_view object = !is_chat_         ? "text_completion"
-                                    : options_.stream ? "chat.completion.chunk"
-                                                      : "chat.completion";
-    json +=
-        fmt::format(",\"object\":\"{}\",\"created\":{},\"model\":", object, context_.head.created);
-    AppendJsonString(context_.head.model, json);
-    json += ",\"system_fingerprint\":";
-    AppendJsonString(context_.head.system_fingerprint, json);
-    return json + ",\"choices\":[";
-  }
-
   void AppendChoice(const Results& results, size_t request, size_t sample, const Part& part,
                     std::string& json) {
     const RequestResult& result = results[request];
@@ -280,6 +282,7 @@ class OpenAiWriter {
   const AnswerOptions options_;
   const WriterContext context_;
   const bool is_chat_;
+  const std::string head_;                        // of every event
   std::vector<std::vector<ChoiceState>> states_;  // [request][sample]
 };
 

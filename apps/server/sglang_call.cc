@@ -48,16 +48,39 @@ Status CheckRefused(const json& object) {
   return {};
 }
 
-// {"temperature", "max_new_tokens", ...} to our names.
-Result<Request> ReadSglangSampling(json params, const CallContext& context) {
+// {"temperature", "max_new_tokens", ...} to our names; `names` are those that it says otherwise.
+Result<Request> ReadSglangSampling(json params, const CallContext& context, FieldNames& names) {
   if (!params.is_object()) return FieldError("sampling_params", "an object", params);
+  EraseNulls(params);
   VX_RETURN_IF_ERROR(CheckRefused(params));
   for (const auto& [theirs, ours] : kOtherNames) {
-    if (std::optional<json> value = Take(params, theirs)) params[ours] = std::move(*value);
+    std::optional<json> value = Take(params, theirs);
+    if (!value) continue;
+    if (params.contains(ours)) {
+      return InvalidArgument("{}: \"{}\": expected it or \"{}\", found both", kBodyName, theirs,
+                             ours);
+    }
+    params[ours] = std::move(*value);
+    names.emplace_back(ours, theirs);
   }
   if (!params.contains("max_tokens")) params["max_tokens"] = kDefaultNewTokens;
   Take(params, "spaces_between_special_tokens");  // has no meaning for byte-level tokens
-  return ReadSamplingRequest(std::move(params), context);
+  Result<Request> request = ReadSamplingRequest(std::move(params), context);
+  return request.ok() ? std::move(request) : InBodysWords(request.error(), names);
+}
+
+// Prompts without answers, to score them: all of the call's, or none.
+Status TakeUnseen(ApiCall& call) {
+  const auto is_unseen = [](const Request& request) { return request.sampling.max_tokens == 0; };
+  const auto count = std::ranges::count_if(call.requests, is_unseen);
+  if (count == 0) return {};
+  if (count != static_cast<int64_t>(call.requests.size())) {
+    return InvalidArgument(
+        "{}: \"max_new_tokens\": expected 0 of all prompts or of none, found both", kBodyName);
+  }
+  for (Request& request : call.requests) DrawUnseen(request.sampling);
+  call.options.hides_output = true;
+  return {};
 }
 
 Result<json> TakePrompt(json& object) {
@@ -96,7 +119,8 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   VX_RETURN_IF_ERROR(TakeModel(object, context));
   VX_ASSIGN_OR_RETURN(call.options.stream, TakeBool(object, "stream", false));
   VX_ASSIGN_OR_RETURN(const Reports reports, TakeReports(object, context));
-  call.prompt_field = object.contains("text") ? "text" : "input_ids";
+  const std::string prompt_field = object.contains("text") ? "text" : "input_ids";
+  call.field_names = NamesOfPrompt(prompt_field);
   VX_ASSIGN_OR_RETURN(const json prompt, TakePrompt(object));
   const json params = Take(object, "sampling_params").value_or(json::object());
   Take(object, "rid");  // a name for aborts, which a closed connection says here
@@ -104,10 +128,10 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
     return InvalidArgument("{}: \"{}\": unknown field", kBodyName, object.begin().key());
   }
   const bool is_list = params.is_array();  // one for each prompt
-  VX_ASSIGN_OR_RETURN(Request request,
-                      ReadSglangSampling(is_list ? json::object() : params, context));
-  VX_ASSIGN_OR_RETURN(call.requests, WithPrompts(request, prompt, call.prompt_field, context,
-                                                 &call.options.is_batch));
+  VX_ASSIGN_OR_RETURN(Request request, ReadSglangSampling(is_list ? json::object() : params,
+                                                          context, call.field_names));
+  VX_ASSIGN_OR_RETURN(call.requests,
+                      WithPrompts(request, prompt, prompt_field, context, &call.options.is_batch));
   if (is_list && params.size() != call.requests.size()) {
     return InvalidArgument("{}: \"sampling_params\": expected one for each of {} prompts, found {}",
                            kBodyName, call.requests.size(), params.size());
@@ -115,7 +139,7 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   for (size_t i = 0; i < call.requests.size(); ++i) {
     SamplingParams& sampling = call.requests[i].sampling;
     if (is_list) {
-      VX_ASSIGN_OR_RETURN(request, ReadSglangSampling(params[i], context));
+      VX_ASSIGN_OR_RETURN(request, ReadSglangSampling(params[i], context, call.field_names));
       sampling = std::move(request.sampling);
     }
     if (!reports.logprobs) continue;
@@ -123,6 +147,7 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
     if (reports.start >= 0) sampling.prompt_logprobs = reports.top;
   }
   call.options.logprob_start = std::max(reports.start, 0);
+  VX_RETURN_IF_ERROR(TakeUnseen(call));
   return call;
 }
 

@@ -1,6 +1,7 @@
 // /generate: answers in SGLang's words. A stream's events hold the whole answer so far, as there.
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "common/float_text.h"
@@ -69,6 +70,15 @@ void AppendLists(std::string_view name, const std::vector<TokenLogprob>& tokens,
   json += ']';
 }
 
+// Of a call that hides its output.
+SampleResult WithoutOutput(const SampleResult& drawn) {
+  SampleResult shown = drawn;
+  shown.text.clear();
+  shown.token_ids.clear();
+  shown.logprobs.clear();
+  return shown;
+}
+
 class Writer {
  public:
   Writer(const AnswerOptions& options, WriterContext context)
@@ -98,13 +108,16 @@ class Writer {
   // Without the closing brace.
   std::string Sample(const Results& results, size_t request, size_t index) const {
     const RequestResult& result = results[request];
-    const SampleResult& sample = result.samples[index];
+    const SampleResult& drawn = result.samples[index];
+    const auto hidden = options_.hides_output ? std::optional(WithoutOutput(drawn)) : std::nullopt;
+    const SampleResult& sample = hidden ? *hidden : drawn;
     std::string json = "{\"text\":";
     AppendJsonString(sample.text, json);
     json += ",\"output_ids\":";
     AppendJsonIds(sample.token_ids, json);
     json += ",\"meta_info\":{\"id\":";
-    AppendJsonString(fmt::format("{}-{}", context_.head.id, request), json);
+    AppendJsonString(
+        fmt::format("{}-{}", context_.head.id, request * result.samples.size() + index), json);
     json += ",\"finish_reason\":";
     AppendFinishReason(sample, json);
     json += fmt::format(

@@ -31,6 +31,9 @@ Result<std::vector<int32_t>> TakeIds(const std::string& body, json object,
                            object.begin().key());
   }
   VX_ASSIGN_OR_RETURN(const bool add_special_tokens, TakeBool(object, "add_special_tokens", true));
+  if (!object.contains("prompt")) {
+    return InvalidArgument("{}: \"prompt\": expected a text, found none", kBodyName);
+  }
   VX_ASSIGN_OR_RETURN(const std::string prompt, ParsePromptLine(object.dump(), kBodyName));
   return context.tokenizer->Encode(prompt, {.add_special_tokens = add_special_tokens});
 }
@@ -61,16 +64,13 @@ Result<std::string> DetokenizeAnswer(const std::string& body, const CallContext&
   if (!object.empty()) {
     return InvalidArgument("{}: \"{}\": unknown field", kBodyName, object.begin().key());
   }
-  bool is_batch = false;
-  VX_ASSIGN_OR_RETURN(const auto requests, WithPrompts({}, *tokens, "tokens", context, &is_batch));
-  if (is_batch || !requests[0].prompt_token_ids) {
-    return FieldError("tokens", "a list of token ids", *tokens);
-  }
-  VX_ASSIGN_OR_RETURN(const std::string text,
-                      context.tokenizer->Decode(*requests[0].prompt_token_ids,
-                                                /*skip_special_tokens=*/false));
+  const auto ids =
+      ParseTokenIdsLine(json::object({{"prompt_token_ids", *tokens}}).dump(), kBodyName);
+  if (!ids.ok()) return InBodysWords(ids.error(), {{"prompt_token_ids", "tokens"}});
+  const auto text = context.tokenizer->Decode(*ids, /*skip_special_tokens=*/false);
+  if (!text.ok()) return MakeError(text.error().code, "tokens: {}", text.error().message);
   std::string answer = "{\"prompt\":";
-  AppendJsonString(text, answer);
+  AppendJsonString(*text, answer);
   return answer + "}";
 }
 

@@ -235,8 +235,12 @@ async def check(server, options):
 
 def serve_and_check(options):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if options.idle_connections + 1000 > soft:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(options.idle_connections + 1000, hard), hard))
+    files = options.idle_connections + 1000
+    if hard != resource.RLIM_INFINITY and files > hard:
+        sys.exit(f"load.py: expected a limit of {files} open files, found {hard}: "
+                 "give fewer --idle-connections")
+    if files > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     server = serving.Server(options.model, "--no-receipts", "--max-num-seqs", str(options.running),
                             "--max-waiting", str(options.waiting), *options.serve)
     try:
