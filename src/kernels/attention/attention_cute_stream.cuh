@@ -175,19 +175,6 @@ class KvStream {
   uint32_t read_ = 0;   // the next item's to await
 };
 
-// A slot and how often the ring has come around to it, as the parity that mbarriers count by.
-template <int kSlots>
-struct RingPlace {
-  uint32_t slot = 0;
-  uint32_t parity = 0;
-
-  __device__ __forceinline__ void Advance() {
-    if (++slot < kSlots) return;
-    slot = 0;
-    parity ^= 1;
-  }
-};
-
 // For warps that share nothing else: one may be an item ahead of another, so that its products run
 // while the other has no use for the tensor cores (prefill of 8192 tokens with a meeting at every
 // item: 1316 us, this way 1111). Every thread arrives: compute-sanitizer follows nothing else, and
@@ -218,21 +205,21 @@ class KvRing {
 
   // The next item.
   __device__ __forceinline__ uint32_t Await() {
-    sm90::WaitBarrier(full_ + read_.slot * 8, read_.parity);
-    return slots_ + read_.slot * sizeof(Slot);
+    sm90::WaitBarrier(full_ + read_.stage * 8, read_.round);
+    return slots_ + read_.stage * sizeof(Slot);
   }
   // Once after each Await, when this thread has read the item.
   __device__ __forceinline__ void Release() {
-    sm90::Arrive(full_ + kEmpty + read_.slot * 8);
+    sm90::Arrive(full_ + kEmpty + read_.stage * 8);
     read_.Advance();
   }
   // kAhead times before the first Await, then once after each Release.
   template <typename Copies>
   __device__ __forceinline__ void CopyNext(Copies* copies) {
     if (copies->done()) return;
-    sm90::WaitBarrier(full_ + kEmpty + write_.slot * 8, write_.parity ^ 1);
-    copies->Copy(slots_ + write_.slot * sizeof(Slot));
-    ArriveAfterCopies(full_ + write_.slot * 8);
+    sm90::WaitBarrier(full_ + kEmpty + write_.stage * 8, write_.round ^ 1);
+    copies->Copy(slots_ + write_.stage * sizeof(Slot));
+    ArriveAfterCopies(full_ + write_.stage * 8);
     write_.Advance();
   }
 
@@ -241,8 +228,8 @@ class KvRing {
 
   uint32_t slots_;
   uint32_t full_;
-  RingPlace<kSlots> read_;
-  RingPlace<kSlots> write_;
+  sm90::RingPlace<kSlots> read_;
+  sm90::RingPlace<kSlots> write_;
 };
 
 }  // namespace vexact::portable

@@ -27,19 +27,6 @@ __device__ __forceinline__ void MeetConsumers() {
   asm volatile("bar.sync 1, %0;" ::"n"(kConsumers) : "memory");
 }
 
-// A place in a ring and the parity of its round.
-template <int kStages>
-struct RingPlace {
-  int stage = 0;
-  uint32_t round = 0;
-
-  __device__ __forceinline__ void Advance() {
-    if (++stage < kStages) return;
-    stage = 0;
-    round ^= 1;
-  }
-};
-
 // Keys and values take turns. A stage of decode is chunks one after the other; of prefill it is
 // runs of columns, each [128][64], as wgmma reads an operand.
 template <int kHeadDim>

@@ -47,6 +47,19 @@ __device__ __forceinline__ void WaitBarrier(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
+// A place in a ring of stages that barriers guard, and the parity of its round.
+template <int kStages>
+struct RingPlace {
+  int stage = 0;
+  uint32_t round = 0;
+
+  __device__ __forceinline__ void Advance() {
+    if (++stage < kStages) return;
+    stage = 0;
+    round ^= 1;
+  }
+};
+
 }  // namespace vexact::sm90
 
 #endif  // VEXACT_KERNELS_SM90_BARRIER_CUH_
