@@ -18,6 +18,7 @@
 #include "model/model.h"
 #include "numerics/profile.h"
 #include "output/output_processor.h"
+#include "request/token_ids.h"
 #include "scheduler/scheduler.h"
 #include "tokenizer/tokenizer.h"
 

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "checkpoint/mapped_file.h"
-#include "engine/prepare.h"
 #include "kernels/self_check/self_check.h"
+#include "request/token_ids.h"
 
 namespace vexact {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "base/philox.h"
 #include "engine/attention_choice.h"
+#include "request/token_ids.h"
 #include "scheduler/scheduler.h"
 
 namespace vexact {
@@ -151,16 +152,6 @@ Result<SequenceMask> MaskOf(const Request& request, int64_t prompt, const Engine
 }
 
 }  // namespace
-
-Status CheckTokenIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size) {
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab_size) {
-      return InvalidArgument("{}: expected token ids of 0 to {}, found {}", field, vocab_size - 1,
-                             id);
-    }
-  }
-  return {};
-}
 
 int32_t MaxOutputTokens(const PreparedRequest& request, int32_t max_model_len) {
   if (request.completion_token_ids) {

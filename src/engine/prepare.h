@@ -2,9 +2,6 @@
 #ifndef VEXACT_ENGINE_PREPARE_H_
 #define VEXACT_ENGINE_PREPARE_H_
 
-#include <string_view>
-#include <vector>
-
 #include "engine/engine.h"
 #include "engine/engine_config.h"
 #include "tokenizer/tokenizer.h"
@@ -22,10 +19,6 @@ struct PrepareContext {
 // the request needs more KV blocks than there are.
 Result<PreparedRequest> PrepareRequest(Request request, RequestId id,
                                        const PrepareContext& context);
-
-// That a model with this vocabulary has all of `ids`: a tokenizer may know more tokens. The error
-// names `field`.
-Status CheckTokenIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size);
 
 // Tokens that the request may get, or for a score request has.
 int32_t MaxOutputTokens(const PreparedRequest& request, int32_t max_model_len);

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "request/token_ids.h"
+
 namespace vexact {
 namespace {
 
@@ -12,16 +14,6 @@ constexpr double kMaxPenalty = 2.0;
 
 // The value as the kernels use it.
 bool IsFiniteFloat(double value) { return std::isfinite(static_cast<float>(value)); }
-
-Status CheckIds(std::string_view field, const std::vector<int32_t>& ids, int64_t vocab_size) {
-  for (const int32_t id : ids) {
-    if (id < 0 || id >= vocab_size) {
-      return InvalidArgument("{}: expected token ids of 0 to {}, found {}", field, vocab_size - 1,
-                             id);
-    }
-  }
-  return {};
-}
 
 Status CheckLengths(const SamplingParams& p) {
   if (p.max_tokens < 1) {
@@ -74,7 +66,7 @@ Status CheckPenalties(const SamplingParams& p) {
 Status CheckLogitBias(const SamplingParams& p, int64_t vocab_size) {
   std::unordered_set<int32_t> seen;
   for (const auto& [id, bias] : p.logit_bias) {
-    VX_RETURN_IF_ERROR(CheckIds("logit_bias", {id}, vocab_size));
+    VX_RETURN_IF_ERROR(CheckTokenIds("logit_bias", {id}, vocab_size));
     if (!IsFiniteFloat(bias)) {
       return InvalidArgument("logit_bias: token id {}: expected a number finite as fp32, found {}",
                              id, bias);
@@ -92,7 +84,7 @@ Status CheckWords(const SamplingParams& p, int64_t vocab_size) {
   }
   for (const std::vector<int32_t>& ids : p.bad_word_ids) {
     if (ids.empty()) return InvalidArgument("bad_words: expected words of some tokens, found none");
-    VX_RETURN_IF_ERROR(CheckIds("bad_words", ids, vocab_size));
+    VX_RETURN_IF_ERROR(CheckTokenIds("bad_words", ids, vocab_size));
   }
   for (const std::string& stop : p.stop) {
     if (stop.empty()) return InvalidArgument("stop: expected no empty string, found one");
@@ -100,7 +92,7 @@ Status CheckWords(const SamplingParams& p, int64_t vocab_size) {
   if (!p.stop.empty() && !p.detokenize) {
     return InvalidArgument("stop: expected none with detokenize false, found {}", p.stop.size());
   }
-  return CheckIds("stop_token_ids", p.stop_token_ids, vocab_size);
+  return CheckTokenIds("stop_token_ids", p.stop_token_ids, vocab_size);
 }
 
 Status CheckLogprobs(std::string_view field, std::optional<int32_t> k, int64_t vocab_size) {
@@ -123,7 +115,7 @@ Status ValidateSamplingParams(const SamplingParams& params, int64_t vocab_size) 
     if (params.allowed_token_ids->empty()) {
       return InvalidArgument("allowed_token_ids: expected at least one token id, found none");
     }
-    VX_RETURN_IF_ERROR(CheckIds("allowed_token_ids", *params.allowed_token_ids, vocab_size));
+    VX_RETURN_IF_ERROR(CheckTokenIds("allowed_token_ids", *params.allowed_token_ids, vocab_size));
   }
   VX_RETURN_IF_ERROR(CheckLogprobs("logprobs", params.logprobs, vocab_size));
   return CheckLogprobs("prompt_logprobs", params.prompt_logprobs, vocab_size);

@@ -261,8 +261,9 @@ void TimeMasks(const Timed& timed) {
         masked.mask = mask;
         const double us = TimeProblem(load.name + ", " + NameOf(mask), masked, load.sequences,
                                       load.layers, timed);
-        if (causal > 0.0 && us > 0.0)
+        if (causal > 0.0 && us > 0.0) {
           std::printf("  %.2f of the causal mask's time\n", us / causal);
+        }
       }
     }
   }
