@@ -44,7 +44,9 @@ __device__ __forceinline__ int32_t RunPrefill(const sm90::AttentionParameters& p
     __syncthreads();
     const int32_t ticket = shared->tickets[0];
     if (ticket >= units) return ticket;
-    prefill.RunUnit(sm90::ReadPrefillWork<CausalMask>(p, ticket));
+    const auto heads = static_cast<int32_t>(p.kv.num_kv_heads);
+    prefill.RunUnit(sm90::WorkOf<CausalMask>(p, sm90::LoadPlanned(p.plan.prefill + ticket / heads),
+                                             ticket % heads));
   }
 }
 

@@ -58,7 +58,7 @@ class DecodeGroup {
   // A KV head of a sequence. If several groups have parts of it, the partial result of its
   // (segment, row) lies at slot + segment * rows + row.
   struct Head {
-    sm90::DecodeSequence s;
+    sm90::StepSequence s;
     int32_t kv_head;
     int32_t rows;
     int32_t tiles;

@@ -30,14 +30,14 @@ class PrefillBlock {
 
   // The whole block.
   __device__ __forceinline__ void RunUnit(const sm90::PrefillWork& unit) {
-    Copies copies(p_, static_cast<int>(threadIdx.x), PrefillTiles(unit));
+    Copies copies(p_, static_cast<int>(threadIdx.x), PrefillTiles(p_, unit));
 #pragma unroll 1
     for (int i = 0; i < Ring::kAhead; ++i) ring_.CopyNext(&copies);
     const int32_t row0 = unit.rows.begin + sm90::WarpIndex() * sm90::kWarpRows;
     const sm90::WarpRows rows = {unit.kv_head, row0, unit.rows.end};
     const bool has_rows = row0 < unit.rows.end;
     Queries q = {};
-    if (has_rows) sm90::LoadQueries<kHeadDim>(p_, unit.s, rows, q);
+    if (has_rows) sm90::LoadQueries<kHeadDim>(p_, unit.rows.sequence, rows, q);
     // Positions that a row of the warp, and that all of them see; none of a warp without rows.
     const int32_t last = unit.rows.end - 1;
     const int32_t seen = has_rows ? End(unit, min(row0 + sm90::kWarpRows - 1, last)) : 0;
@@ -58,7 +58,7 @@ class PrefillBlock {
       if (!is_last) Clear();
     }
     if (!has_rows) return;
-    sm90::StoreAnswers<kHeadDim>(p_, unit.s, rows, o_, kCanonical ? fold : sum_);
+    sm90::StoreAnswers<kHeadDim>(p_, unit.rows.sequence, rows, o_, kCanonical ? fold : sum_);
   }
 
  private:
@@ -82,7 +82,7 @@ class PrefillBlock {
   };
 
   __device__ __forceinline__ int32_t End(const sm90::PrefillWork& unit, int32_t row) const {
-    return unit.s.Position(row / p_.group) + 1;
+    return unit.rows.sequence.Position(sm90::TokenOfRow(p_, row)) + 1;
   }
 
   // A warp that sees nothing of the tile only takes part in its copies.

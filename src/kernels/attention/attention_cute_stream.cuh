@@ -24,15 +24,17 @@ struct TilePlace {
 // The tiles of a prefill unit and of a run of decode work, in their order.
 class PrefillTiles {
  public:
-  __device__ explicit PrefillTiles(const sm90::PrefillWork& work) : work_(work) {}
+  __device__ PrefillTiles(const sm90::AttentionParameters& p, const sm90::PrefillWork& work)
+      : work_(work), blocks_(p.sequences.block_tables + work.rows.sequence.first_block) {}
   __device__ __forceinline__ bool done() const { return tile_ == work_.tile_end; }
   __device__ __forceinline__ void Advance() { ++tile_; }
   __device__ __forceinline__ TilePlace place() const {
-    return {work_.s.blocks, work_.s.context, 0, work_.kv_head, tile_};
+    return {blocks_, work_.rows.sequence.context, 0, work_.kv_head, tile_};
   }
 
  private:
   const sm90::PrefillWork& work_;
+  const int32_t* blocks_;
   int32_t tile_ = 0;
 };
 
@@ -43,7 +45,7 @@ class DecodeTiles {
   __device__ __forceinline__ bool done() const { return cursor_.done(); }
   __device__ __forceinline__ void Advance() { cursor_.Advance(); }
   __device__ __forceinline__ TilePlace place() const {
-    const sm90::DecodeSequence& s = cursor_.sequence();
+    const sm90::StepSequence& s = cursor_.sequence();
     return {tables_ + s.first_block, s.context, s.context - s.tokens, cursor_.kv_head(),
             cursor_.tile()};
   }

@@ -51,11 +51,7 @@ struct DecodeRow {
   int32_t head;
   int32_t row;  // of q and y
 };
-// r / group without a division (docs/performance.md: a head costs 1.9 us instead of 2.15).
-__device__ __forceinline__ int32_t TokenOfRow(const AttentionParameters& p, int32_t r) {
-  return r * p.group_reciprocal >> 8;
-}
-__device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const DecodeSequence& s,
+__device__ __forceinline__ DecodeRow FindRow(const AttentionParameters& p, const StepSequence& s,
                                              int32_t kv_head, int32_t r) {
   const int32_t token = TokenOfRow(p, r);
   return {s.context - s.tokens + token, kv_head * p.group + r - token * p.group,
@@ -71,7 +67,7 @@ __device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleOfRow(const Atten
 // A head whose segments several blocks have done: the partial result of (segment, row) lies at
 // slot + segment * rows + row, segments counted from the first one that a row sees.
 struct SplitHead {
-  DecodeSequence s;
+  StepSequence s;
   int32_t kv_head;
   int32_t slot;
   int32_t rows;
@@ -162,14 +158,15 @@ __device__ __forceinline__ void FoldPartials(const AttentionParameters& p, const
 }
 
 // The consumer warps on a run of decode work.
-template <int kHeadDim, typename Mask>
+template <typename Ring, typename Mask>
 class DecodeConsumer {
  public:
+  static constexpr int kHeadDim = Ring::kHeadDim;
   using Shared = DecodeShared<kHeadDim>;
   using Visible = VisibleRun<Mask::kFromStart>;
 
   __device__ DecodeConsumer(const AttentionParameters& p, const DecodeRun& run, Shared* shared,
-                            RingReader<kHeadDim>* reader)
+                            RingReader<Ring>* reader)
       : p_(p),
         shared_(shared),
         reader_(reader),
@@ -248,7 +245,7 @@ class DecodeConsumer {
 
   // Queries go through registers to shared memory, a head ahead. Rows that do not exist keep what
   // was there: their scores are theirs alone.
-  __device__ __forceinline__ void LoadQueries(const DecodeSequence& s, int32_t kv_head) {
+  __device__ __forceinline__ void LoadQueries(const StepSequence& s, int32_t kv_head) {
     constexpr int kWords = kHeadDim / 2;  // of a row
 #pragma unroll
     for (int i = 0; i < kQueryWords; ++i) {
@@ -282,10 +279,11 @@ class DecodeConsumer {
                                           DecodeState (&state)[kPasses]) {
     const int32_t start = tile * kAttentionTile;
     const int32_t own = start + WarpIndex() * kChunk + Lane() / 4;  // and own + 8
-    const uint32_t keys = SharedAddress(reader_->Await());
+    const auto keys_place = reader_->Take();
+    const uint32_t keys = reader_->Await(keys_place);
     float s[kPasses][4] = {};
     if (start + WarpIndex() * kChunk < s_.context) Scores<kPasses>(keys, s);
-    reader_->Release();
+    reader_->Release(keys_place);
     StoreMaxima<kPasses>(own, visible, s);
     MeetConsumers();  // the maxima are there; the last tile's P and sums are no longer read
     float rescale[kPasses][2];
@@ -300,9 +298,10 @@ class DecodeConsumer {
         state[i].o[e] = __fmul_rn(state[i].o[e], rescale[i][e % 2]);
       }
     }
-    const uint32_t values = SharedAddress(reader_->Await());
+    const auto values_place = reader_->Take();
+    const uint32_t values = reader_->Await(values_place);
     if (WarpIndex() < kHeadDim / 16) AddValues<kPasses>(start, values, state);
-    reader_->Release();
+    reader_->Release(values_place);
   }
 
   // Of the warp's 16 positions. A score that a row does not see becomes -inf.
@@ -516,11 +515,11 @@ class DecodeConsumer {
 
   const AttentionParameters& p_;
   Shared* shared_;
-  RingReader<kHeadDim>* reader_;
+  RingReader<Ring>* reader_;
   DecodeCursor<Mask> cursor_;  // the tile that is computed
   int32_t begin_slot_;
   int32_t end_slot_;
-  DecodeSequence s_;
+  StepSequence s_;
   int32_t kv_head_ = 0;
   int32_t rows_ = 0;
   int32_t slot_ = 0;

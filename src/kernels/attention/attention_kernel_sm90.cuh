@@ -22,12 +22,17 @@ inline constexpr bool kHasWidePrefill = kHeadDim >= 64;
 
 template <int kHeadDim, bool kPrefill>
 struct AttentionShared {
-  KvRing<kHeadDim> ring;
+  using Ring = KvRing<kHeadDim, kHeadDim == 128 ? 6 : 12>;  // 192 KB and less
+
+  Ring ring;
   DecodeShared<kHeadDim> decode;
 };
 template <int kHeadDim>
 struct AttentionShared<kHeadDim, true> {
-  KvRing<kHeadDim> ring;
+  using Ring = KvRing<kHeadDim, kHeadDim == 128 ? 4 : 8>;  // 128 KB
+
+  Ring ring;
+  QueryBarriers queries;
   // What the consumers keep beside it; they meet before decode work that follows on prefill.
   union {
     DecodeShared<kHeadDim> decode;
@@ -38,24 +43,25 @@ struct AttentionShared<kHeadDim, true> {
 template <int kHeadDim, bool kPrefill, typename Mask>
 __device__ __forceinline__ void Consume(const AttentionParameters& p, const BlockWork& work,
                                         AttentionShared<kHeadDim, kPrefill>* shared) {
-  RingReader<kHeadDim> reader(&shared->ring);
+  using Ring = typename AttentionShared<kHeadDim, kPrefill>::Ring;
+  RingReader<Ring> reader(&shared->ring);
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
-      PrefillConsumer<kHeadDim, Mask> prefill(p, &shared->prefill, &reader);
-      int32_t ticket = reader.NextTicket();
-      for (; ticket < work.prefill_units; ticket = reader.NextTicket()) {
-        prefill.RunUnit(ReadPrefillWork<Mask>(p, ticket));
+      PrefillConsumer<Ring, Mask> prefill(p, &shared->prefill, &shared->queries, &reader);
+      Ticket ticket = shared->ring.template FirstTicket<Mask>(p, work);
+      for (; ticket.number < work.prefill_units; ticket = reader.NextTicket()) {
+        prefill.RunUnit(ticket.work);
       }
       MeetConsumers();
-      run = ticket - work.prefill_units;
+      run = ticket.number - work.prefill_units;
     }
   }
   while (run < work.runs) {
-    DecodeConsumer<kHeadDim, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
+    DecodeConsumer<Ring, Mask>(p, shared->ring.RunAt(p, run), &shared->decode, &reader).Run();
     run = work.runs;
     if constexpr (kPrefill) {
-      if (work.prefill_units > 0) run = reader.NextTicket() - work.prefill_units;
+      if (work.prefill_units > 0) run = reader.NextTicket().number - work.prefill_units;
     }
   }
 }
@@ -67,8 +73,12 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   extern __shared__ __align__(1024) unsigned char bytes[];
   auto* shared = reinterpret_cast<AttentionShared<kHeadDim, kPrefill>*>(bytes);
   AllowLater();
-  if (threadIdx.x == 0) shared->ring.Init();
+  if (threadIdx.x == 0) {
+    shared->ring.Init();
+    if constexpr (kPrefill) shared->queries.Init();
+  }
   if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
+  if (kPrefill && WarpIndex() == 2) shared->ring.LoadOwnUnit(p);
   BlockWork work{0, __ldcg(&p.plan.counters->runs)};
   if constexpr (kPrefill) {
     work.prefill_units =
@@ -81,8 +91,17 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
     Consume<kHeadDim, kPrefill, Mask>(p, work, shared);
   } else {
     GiveRegisters<40>();
-    if (WarpIndex() > kAttentionWarps) return;
-    RingProducer<kHeadDim, Mask>(p, &shared->ring).template Run<kPrefill>(work);
+    using Ring = typename AttentionShared<kHeadDim, kPrefill>::Ring;
+    const int warp = WarpIndex() - kAttentionWarps;
+    if (warp == 0) {
+      RingProducer<Ring, Mask>(p, &shared->ring).template Run<kPrefill>(work);
+    } else if constexpr (kPrefill) {
+      if (work.prefill_units == 0 || warp > 2) return;
+      const Ticket first = shared->ring.template FirstTicket<Mask>(p, work);
+      QueryCopier<Ring> copier(p, warp - 1, &shared->ring, &shared->prefill, &shared->queries);
+      WaitForEarlier();
+      copier.Run(work, first);
+    }
   }
 }
 

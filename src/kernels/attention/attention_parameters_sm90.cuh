@@ -29,9 +29,9 @@ struct AttentionParameters {
   PagedSequences sequences;
   AttentionPlanView plan;
   int32_t num_heads;
-  int32_t group;             // query heads of a KV head
-  int32_t group_reciprocal;  // of 256, rounded up: exact for rows below 16 and groups to 16
-  float scale;               // AttentionScale(head_dim)
+  int32_t group;              // query heads of a KV head
+  uint32_t group_reciprocal;  // of 2^31, the next integer
+  float scale;                // AttentionScale(head_dim)
 };
 
 inline bool RowsAreWords(const bf16* data, int64_t stride) {
@@ -50,9 +50,10 @@ inline AttentionParameters ParametersOf(const AttentionArgs& args, int64_t head_
   VX_CHECK(args.kv.block_size >= kChunk &&
                std::has_single_bit(static_cast<uint64_t>(args.kv.block_size)),
            "blocks of 16, 32 or 64");
+  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
+  VX_CHECK(limits.max_tokens * group * group < int64_t{1} << 31, "rows that TokenOfRow can divide");
   size_t bytes = 0;
   const AttentionPlanView plan = ViewPlan(limits, args.plan->storage.data(), &bytes);
-  const auto group = static_cast<int32_t>(args.num_heads / args.kv.num_kv_heads);
   return {{},
           {},
           args.q,
@@ -65,43 +66,28 @@ inline AttentionParameters ParametersOf(const AttentionArgs& args, int64_t head_
           plan,
           static_cast<int32_t>(args.num_heads),
           group,
-          (256 + group - 1) / group,
+          (1u << 31) / static_cast<uint32_t>(group) + 1,
           AttentionScale(head_dim)};
 }
 
-// One sequence as a prefill unit sees it.
-struct UnitSequence {
-  const int32_t* blocks;  // block of position p at p >> block_shift
-  int32_t first_row;      // of q and y
-  int32_t tokens;
-  int32_t context;
-
-  __device__ int32_t Position(int32_t token) const { return context - tokens + token; }
-};
-
-__device__ __forceinline__ UnitSequence ReadUnitSequence(const AttentionParameters& p,
-                                                         int32_t sequence) {
-  UnitSequence s;
-  s.blocks = p.sequences.block_tables + p.sequences.block_table_start[sequence];
-  s.first_row = p.sequences.query_start[sequence];
-  s.tokens = p.sequences.query_start[sequence + 1] - s.first_row;
-  s.context = p.sequences.context_len[sequence];
-  return s;
+// The token of packed row r: r / group, without a division.
+__device__ __forceinline__ int32_t TokenOfRow(const AttentionParameters& p, int32_t r) {
+  return static_cast<int32_t>(__umulhi(static_cast<uint32_t>(r) * 2, p.group_reciprocal));
 }
 
 // What packed row r of a sequence sees.
 template <typename Mask>
 __device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleOfRow(const AttentionParameters& p,
-                                                                     const UnitSequence& s,
+                                                                     const StepSequence& s,
                                                                      int32_t r) {
-  const int32_t token = r / p.group;
+  const int32_t token = TokenOfRow(p, r);
   return VisibleOf(Mask(p.sequences.mask), s.Position(token), s.first_row + token);
 }
 
 // Positions that all of packed rows [begin, end) see.
 template <typename Mask>
 __device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleToAll(const AttentionParameters& p,
-                                                                     const UnitSequence& s,
+                                                                     const StepSequence& s,
                                                                      int32_t begin, int32_t end) {
   return {VisibleOfRow<Mask>(p, s, end - 1).begin, VisibleOfRow<Mask>(p, s, begin).end};
 }
@@ -109,21 +95,21 @@ __device__ __forceinline__ VisibleRun<Mask::kFromStart> VisibleToAll(const Atten
 // The first of positions' tiles that packed row r sees, and the one behind the last.
 template <typename Mask>
 __device__ __forceinline__ int32_t FirstTileOfRow(const AttentionParameters& p,
-                                                  const UnitSequence& s, int32_t r) {
+                                                  const StepSequence& s, int32_t r) {
   return VisibleOfRow<Mask>(p, s, r).begin / kAttentionTile;
 }
 template <typename Mask>
-__device__ __forceinline__ int32_t TileEndOfRow(const AttentionParameters& p, const UnitSequence& s,
+__device__ __forceinline__ int32_t TileEndOfRow(const AttentionParameters& p, const StepSequence& s,
                                                 int32_t r) {
   return (VisibleOfRow<Mask>(p, s, r).end + kAttentionTile - 1) / kAttentionTile;
 }
 
 // Element offset of packed row r of a KV head in rows of heads * head_dim of the given stride.
 __device__ __forceinline__ int64_t PackedRowOffset(const AttentionParameters& p,
-                                                   const UnitSequence& s, int32_t kv_head,
+                                                   const StepSequence& s, int32_t kv_head,
                                                    int32_t r, int32_t head_dim, int64_t stride) {
-  const int32_t token = r / p.group;
-  const int32_t head = kv_head * p.group + r % p.group;
+  const int32_t token = TokenOfRow(p, r);
+  const int32_t head = kv_head * p.group + r - token * p.group;
   return (s.first_row + token) * stride + head * head_dim;
 }
 
@@ -149,7 +135,7 @@ struct WarpRows {
 
 // The fragments of a warp's rows; those that are not there are zeros.
 template <int kHeadDim>
-__device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const UnitSequence& s,
+__device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const StepSequence& s,
                                             const WarpRows& rows, uint32_t (&q)[kHeadDim / 16][4]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
@@ -168,7 +154,7 @@ __device__ __forceinline__ void LoadQueries(const AttentionParameters& p, const 
 
 // y of rows g and g + 8 of a warp's rows, from the whole fold.
 template <int kHeadDim>
-__device__ __forceinline__ void StoreAnswers(const AttentionParameters& p, const UnitSequence& s,
+__device__ __forceinline__ void StoreAnswers(const AttentionParameters& p, const StepSequence& s,
                                              const WarpRows& rows,
                                              const float (&o)[kHeadDim / 8][4],
                                              const RowSum (&sum)[2]) {
@@ -204,6 +190,10 @@ __device__ __forceinline__ uint32_t ZeroNotFinite(uint32_t pair) {
   const uint32_t low = (pair & 0x7f80u) == 0x7f80u ? 0xffffu : 0u;
   const uint32_t high = (pair & 0x7f800000u) == 0x7f800000u ? 0xffff0000u : 0u;
   return pair & ~(low | high);
+}
+__device__ __forceinline__ bool AllFinite(const uint4& x) {
+  const auto carry = [](uint32_t pair) { return (pair & 0x7f807f80u) + 0x00800080u; };
+  return ((carry(x.x) | carry(x.y) | carry(x.z) | carry(x.w)) & 0x80008000u) == 0;
 }
 __device__ __forceinline__ void ZeroNotFinite(unsigned char* piece) {
   auto* words = reinterpret_cast<uint4*>(piece);

@@ -27,7 +27,7 @@ struct PlanParameters {
 };
 
 struct PlannedSequence {
-  DecodeSequence sequence;
+  StepSequence sequence;
   bool decode;       // few rows
   int32_t segments;  // from the first one that a row sees
   int32_t work;      // of one KV head
@@ -59,7 +59,8 @@ __device__ PlannedSequence ReadSequence(const PlanParameters& p, int64_t s) {
   return r;
 }
 
-__device__ void EmitPrefill(const PlanParameters& p, int32_t s, int32_t rows) {
+__device__ void EmitPrefill(const PlanParameters& p, const StepSequence& s) {
+  const int32_t rows = s.tokens * p.group;
   const int32_t blocks = (rows + kPrefillRows - 1) / kPrefillRows;
   const int32_t first = atomicAdd(&p.plan.counters->prefill, blocks);
   for (int32_t i = 0; i < blocks; ++i) {  // the last rows see most: they come first
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(kPlanThreads) PlanKernel(PlanParameters p) {
       own.work += int64_t{r.work} * p.num_kv_heads;
       ++own.sequences;
     } else if (r.sequence.tokens > 0) {
-      EmitPrefill(p, static_cast<int32_t>(s), r.sequence.tokens * p.group);
+      EmitPrefill(p, r.sequence);
     }
   }
   const auto work = static_cast<int64_t>(RunningSumOfCta<kPlanThreads>(own.work));

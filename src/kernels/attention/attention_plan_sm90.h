@@ -20,25 +20,27 @@ inline constexpr int kSplitSlots = 4096;   // (segment, token) pairs, of all hea
 inline constexpr int kAttentionWarps = 8;  // of a block: those that compute
 inline constexpr int kMaxRunsPerSm = 2;    // of decode work
 
-// Rows [begin, end) of a sequence, done once for each KV head.
-struct PrefillUnit {
-  int32_t sequence;
-  int32_t begin;
-  int32_t end;
-};
-
-// A sequence with few rows.
-struct alignas(16) DecodeSequence {
+// A sequence of the step.
+struct alignas(16) StepSequence {
   int32_t first_block;  // in block_tables
   int32_t context;
   int32_t first_row;  // of q and y
   int32_t tokens;
+
+  VX_HOST_DEVICE int32_t Position(int32_t token) const { return context - tokens + token; }
+};
+
+// Rows [begin, end) of a sequence, done once for each KV head.
+struct alignas(16) PrefillUnit {
+  StepSequence sequence;
+  int32_t begin;
+  int32_t end;
 };
 
 // Decode work is one line: the segments of each KV head of each decode sequence in turn. It is cut
 // into one run or a few for each SM; this is where a run begins and the one before it ends.
 struct alignas(16) DecodeBoundary {
-  DecodeSequence at;
+  StepSequence at;
   int32_t sequence;  // index among the decode sequences; their number at the line's end
   int32_t kv_head;
   int32_t segment;
@@ -51,7 +53,7 @@ struct AttentionCounters {
   int32_t prefill;  // units
   int32_t runs;     // of decode work; 0 without any
   // Of the layer that is running, if there is prefill; its last block sets them back to 0. Tickets
-  // for prefill units of all KV heads, then for decode's runs.
+  // are for prefill units of all KV heads, then for decode's runs.
   int32_t taken;
   int32_t blocks_finished;
 };
@@ -59,7 +61,8 @@ struct AttentionCounters {
 struct AttentionPlanView {
   AttentionCounters* counters;
   PrefillUnit* prefill;
-  DecodeSequence* decode;      // two more than there can be, so that reading ahead needs no test
+  // Those with few rows, and two more than there can be, so that reading ahead needs no test.
+  StepSequence* decode;
   DecodeBoundary* boundaries;  // [runs + 1]
   int32_t* arrived;            // [kSplitSlots * heads]: segments of a split head that are done; at
                                // its slot. 0 between layers.

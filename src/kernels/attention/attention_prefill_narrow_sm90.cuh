@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "kernels/attention/attention_parameters_sm90.cuh"
+#include "kernels/attention/attention_work_sm90.cuh"
 
 namespace vexact::sm90 {
 
@@ -39,13 +39,13 @@ class NarrowPrefillBlock {
       __syncthreads();
       const int32_t ticket = shared_->ticket;
       if (ticket >= units) return;
-      RunUnit(p_.plan.prefill[ticket / heads], ticket % heads);
+      RunUnit(LoadPlanned(p_.plan.prefill + ticket / heads), ticket % heads);
     }
   }
 
  private:
   __device__ __forceinline__ void RunUnit(const PrefillUnit& unit, int32_t kv_head) {
-    s_ = ReadUnitSequence(p_, unit.sequence);
+    s_ = unit.sequence;
     kv_head_ = kv_head;
     const int32_t row0 = unit.begin + static_cast<int32_t>(threadIdx.x / 32) * kWarpRows;
     const Visible to_all = VisibleToAll<Mask>(p_, s_, unit.begin, unit.end);
@@ -73,7 +73,7 @@ class NarrowPrefillBlock {
       __syncthreads();  // this tile is there; the other stage is no longer read
       if (tile + 1 < tile_end) CopyTile(tile + 1, 1 - stage);
       if (tile < warp_first || tile >= warp_end) continue;
-      RunTile(stage, q, visible0.From(start), visible1.From(start));
+      RunTile(stage, q, {visible0.From(start), visible1.From(start)});
       if (tile + 1 == warp_end || (tile + 1) % kSegmentTiles == 0) {
         const bool is_first = tile / kSegmentTiles == warp_first / kSegmentTiles;
         const int32_t segment = tile / kSegmentTiles * kAttentionSegment;
@@ -93,13 +93,14 @@ class NarrowPrefillBlock {
     constexpr int kPieces = Chunk::kRunPieces;
     const auto thread = static_cast<int32_t>(threadIdx.x);
     const uint32_t to = SharedAddress(shared_->kv[stage]);
+    const int32_t* blocks = p_.sequences.block_tables + s_.first_block;
 #pragma unroll
     for (int i = 0; i < kTile16 / kThreads; ++i) {
       const int32_t row = (i * kThreads + thread) / kPieces;
       const int32_t piece = (i * kThreads + thread) % kPieces;
       const int32_t position = tile * kAttentionTile + row;
       const bool there = position < s_.context;
-      const int32_t block = there ? s_.blocks[position >> p_.block_shift] : 0;
+      const int32_t block = there ? blocks[position >> p_.block_shift] : 0;
       const uint32_t offset = Chunk::Offset(row, piece);
 #pragma unroll
       for (int part = 0; part < 2; ++part) {
@@ -121,7 +122,7 @@ class NarrowPrefillBlock {
   }
 
   __device__ __forceinline__ void RunTile(int stage, const uint32_t (&q)[kHeadDim / 16][4],
-                                          const Visible& visible0, const Visible& visible1) {
+                                          const Visible (&visible)[2]) {
     const uint32_t keys = SharedAddress(shared_->kv[stage][0]);
     const uint32_t values = SharedAddress(shared_->kv[stage][1]);
     float s[16][4];
@@ -129,9 +130,10 @@ class NarrowPrefillBlock {
     for (int i = 0; i < kTileChunks; ++i) {
       ScoreChunk<kHeadDim>(s[2 * i], s[2 * i + 1], q, keys + i * KvChunk<kHeadDim>::kBytes);
     }
-    uint32_t probabilities[kTileChunks][4];
     float rescale[2];
-    state_.Softmax(s, visible0, visible1, p_.scale, probabilities, rescale);
+    state_.Softmax(s, visible, p_.scale, rescale);
+    uint32_t probabilities[kTileChunks][4];
+    RoundTile(s, probabilities);
     state_.Multiply(rescale);
 #pragma unroll
     for (int i = 0; i < kTileChunks; ++i) {
@@ -168,7 +170,7 @@ class NarrowPrefillBlock {
   const AttentionParameters& p_;
   Shared* shared_;
   SegmentState<kHeadDim> state_;
-  UnitSequence s_;
+  StepSequence s_;
   int32_t kv_head_ = 0;
 };
 

@@ -276,6 +276,8 @@ void TimeAll(const Timed& timed) {
                   tokens > 8192 ? 1 : 4, timed);
     }
     TimeProblem("prefill of 2048 after 6144", shape, {{8192, 2048}}, 4, timed);
+    TimeProblem("prefill of 64", shape, {{64, 64}}, 32, timed);
+    TimeProblem("prefill of 10 x 205", shape, Sequences(10, {205, 205}), 32, timed);
     for (const int64_t count : {1, 8, 32, 64, 200, 512}) {
       const Sequences sequences = UniformSequences(count, 500, 1000, 3);
       // Together beyond the L2 cache.

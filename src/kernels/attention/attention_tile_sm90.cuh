@@ -77,53 +77,85 @@ struct RowSum {
   float l;
 };
 
-// P of row `half` of s (elements 2 half and 2 half + 1 of each fragment); of the tile's positions
-// those that the row does not see are 0. Returns what O is multiplied by. A tile of which the row
-// sees nothing leaves everything as it was, and 0 for P.
+// Rows g and g + 8 of the warp in s (elements 0 and 1, 2 and 3 of each fragment) become P before
+// its rounding to bf16; of the tile's positions those that a row does not see are 0. rescale: what
+// O is multiplied by. A row that sees nothing of the tile keeps everything else as it was. Both
+// rows in one go: their instructions fill each other's latencies.
 template <bool kMasked, bool kFromStart>
-__device__ __forceinline__ float SoftmaxRow(const float (&s)[16][4], int half,
-                                            const VisibleRun<kFromStart>& visible, float scale,
-                                            uint32_t (&p)[kTileChunks][4], RowSum* sum) {
+__device__ __forceinline__ void SoftmaxRows(float (&s)[16][4],
+                                            const VisibleRun<kFromStart> (&visible)[2], float scale,
+                                            RowSum (&sum)[2], float (&rescale)[2]) {
   const int column = static_cast<int>(threadIdx.x % 4) * 2;
-  const auto sees = [&](int fragment, int e) {
-    return !kMasked || visible.Sees(fragment * 8 + column + e);
+  const auto sees = [&](int row, int fragment, int e) {
+    return !kMasked || visible[row].Sees(fragment * 8 + column + e);
   };
-  float largest = -INFINITY;
+  float largest[2] = {-INFINITY, -INFINITY};
 #pragma unroll
   for (int n = 0; n < 16; ++n) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      if (sees(n, e)) largest = fmaxf(largest, s[n][2 * half + e]);  // ignores NaN
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        if (sees(row, n, e)) largest[row] = fmaxf(largest[row], s[n][2 * row + e]);  // ignores NaN
+      }
     }
   }
-  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 1));
-  largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, 2));
-
-  float m = sum->m;
-  float rescale = 1.0f;
-  if (!kMasked || visible.SeesAny(0, kAttentionTile)) {
-    m = fmaxf(m, ceilf(__fmul_rn(largest, scale)));
-    rescale = Ex2(__fsub_rn(sum->m, m));  // 0 from m = -inf
-  }
-  float tree[16];
 #pragma unroll
-  for (int n = 0; n < 16; ++n) {
-    const float p0 = sees(n, 0) ? Ex2(__fmaf_rn(s[n][2 * half], scale, -m)) : 0.0f;
-    const float p1 = sees(n, 1) ? Ex2(__fmaf_rn(s[n][2 * half + 1], scale, -m)) : 0.0f;
-    p[n / 2][n % 2 * 2 + half] = PackBf16(p0, p1);
-    tree[n] = __fadd_rn(p0, p1);
+  for (int distance = 1; distance < 4; distance *= 2) {
+#pragma unroll
+    for (float& x : largest) x = fmaxf(x, __shfl_xor_sync(~0u, x, distance));
+  }
+  float m[2];
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    m[row] = sum[row].m;
+    rescale[row] = 1.0f;
+    if (!kMasked || visible[row].SeesAny(0, kAttentionTile)) {
+      m[row] = fmaxf(m[row], ceilf(__fmul_rn(largest[row], scale)));
+      rescale[row] = Ex2(__fsub_rn(sum[row].m, m[row]));  // 0 from m = -inf
+    }
+    sum[row].m = m[row];
+  }
+  float tree[2][16];
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+#pragma unroll
+    for (int n = 0; n < 16; ++n) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        float& x = s[n][2 * row + e];
+        x = sees(row, n, e) ? Ex2(__fmaf_rn(x, scale, -m[row])) : 0.0f;
+      }
+      tree[row][n] = __fadd_rn(s[n][2 * row], s[n][2 * row + 1]);
+    }
   }
 #pragma unroll
   for (int stride = 1; stride < 16; stride *= 2) {
 #pragma unroll
-    for (int n = 0; n < 16; n += 2 * stride) tree[n] = __fadd_rn(tree[n], tree[n + stride]);
+    for (int n = 0; n < 16; n += 2 * stride) {
+#pragma unroll
+      for (auto& x : tree) x[n] = __fadd_rn(x[n], x[n + stride]);
+    }
   }
-  float total = tree[0];
-  total = __fadd_rn(total, __shfl_xor_sync(~0u, total, 1));
-  total = __fadd_rn(total, __shfl_xor_sync(~0u, total, 2));
-  sum->l = __fadd_rn(__fmul_rn(sum->l, rescale), total);
-  sum->m = m;
-  return rescale;
+#pragma unroll
+  for (int distance = 1; distance < 4; distance *= 2) {
+#pragma unroll
+    for (auto& x : tree) x[0] = __fadd_rn(x[0], __shfl_xor_sync(~0u, x[0], distance));
+  }
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    sum[row].l = __fadd_rn(__fmul_rn(sum[row].l, rescale[row]), tree[row][0]);
+  }
+}
+
+// P as the operand of 16 positions a step.
+__device__ __forceinline__ void RoundTile(const float (&p)[16][4],
+                                          uint32_t (&rounded)[kTileChunks][4]) {
+#pragma unroll
+  for (int n = 0; n < 16; ++n) {
+    rounded[n / 2][n % 2 * 2] = PackBf16(p[n][0], p[n][1]);
+    rounded[n / 2][n % 2 * 2 + 1] = PackBf16(p[n][2], p[n][3]);
+  }
 }
 
 // The warp's 16 rows of one segment in progress.
@@ -154,20 +186,17 @@ struct SegmentState {
     }
   }
 
-  // Scores to P (two rows, 16 positions a fragment). visible: which of the tile's positions rows g
-  // and g + 8 see; rescale: what O is to be multiplied by before P V is added.
+  // Scores become P. visible: which of the tile's positions rows g and g + 8 see; rescale: what O
+  // is to be multiplied by before P V is added.
   template <bool kFromStart>
-  __device__ __forceinline__ void Softmax(const float (&s)[16][4],
-                                          const VisibleRun<kFromStart>& visible0,
-                                          const VisibleRun<kFromStart>& visible1, float scale,
-                                          uint32_t (&p)[kTileChunks][4], float (&rescale)[2]) {
-    if (__all_sync(~0u,
-                   visible0.SeesAll(0, kAttentionTile) && visible1.SeesAll(0, kAttentionTile))) {
-      rescale[0] = SoftmaxRow<false>(s, 0, visible0, scale, p, &sum[0]);
-      rescale[1] = SoftmaxRow<false>(s, 1, visible1, scale, p, &sum[1]);
+  __device__ __forceinline__ void Softmax(float (&s)[16][4],
+                                          const VisibleRun<kFromStart> (&visible)[2], float scale,
+                                          float (&rescale)[2]) {
+    if (__all_sync(~0u, visible[0].SeesAll(0, kAttentionTile) &&
+                            visible[1].SeesAll(0, kAttentionTile))) [[likely]] {
+      SoftmaxRows<false>(s, visible, scale, sum, rescale);
     } else {
-      rescale[0] = SoftmaxRow<true>(s, 0, visible0, scale, p, &sum[0]);
-      rescale[1] = SoftmaxRow<true>(s, 1, visible1, scale, p, &sum[1]);
+      SoftmaxRows<true>(s, visible, scale, sum, rescale);
     }
   }
 };

@@ -8,27 +8,6 @@
 
 namespace vexact::sm90 {
 
-// Rows of a sequence and a KV head.
-struct PrefillWork {
-  PrefillUnit rows;
-  UnitSequence s;
-  int32_t kv_head;
-  int32_t first_tile;  // that any row sees
-  int32_t tile_end;
-};
-template <typename Mask>
-__device__ __forceinline__ PrefillWork ReadPrefillWork(const AttentionParameters& p,
-                                                       int32_t ticket) {
-  const auto heads = static_cast<int32_t>(p.kv.num_kv_heads);
-  PrefillWork work;
-  work.rows = p.plan.prefill[ticket / heads];
-  work.s = ReadUnitSequence(p, work.rows.sequence);
-  work.kv_head = ticket % heads;
-  work.first_tile = FirstTileOfRow<Mask>(p, work.s, work.rows.begin);
-  work.tile_end = TileEndOfRow<Mask>(p, work.s, work.rows.end - 1);
-  return work;
-}
-
 // Past the L1 cache, where a plan of an earlier step may still lie.
 template <typename T>
 __device__ __forceinline__ T LoadPlanned(const T* planned) {
@@ -39,6 +18,20 @@ __device__ __forceinline__ T LoadPlanned(const T* planned) {
     reinterpret_cast<int4*>(&value)[i] = __ldcg(reinterpret_cast<const int4*>(planned) + i);
   }
   return value;
+}
+
+// A unit for one KV head.
+struct PrefillWork {
+  PrefillUnit rows;
+  int32_t kv_head;
+  int32_t first_tile;  // that any row sees
+  int32_t tile_end;
+};
+template <typename Mask>
+__device__ __forceinline__ PrefillWork WorkOf(const AttentionParameters& p, const PrefillUnit& unit,
+                                              int32_t kv_head) {
+  return {unit, kv_head, FirstTileOfRow<Mask>(p, unit.sequence, unit.begin),
+          TileEndOfRow<Mask>(p, unit.sequence, unit.end - 1)};
 }
 
 // By one thread of each block, once it takes no more: the last one sets the tickets back.
@@ -74,8 +67,8 @@ class DecodeCursor {
   }
 
   __device__ __forceinline__ bool done() const { return tile_ == tile_end_; }
-  __device__ __forceinline__ const DecodeSequence& sequence() const { return current_; }
-  __device__ __forceinline__ const DecodeSequence& next_sequence() const { return next_; }
+  __device__ __forceinline__ const StepSequence& sequence() const { return current_; }
+  __device__ __forceinline__ const StepSequence& next_sequence() const { return next_; }
   __device__ __forceinline__ int32_t kv_head() const { return kv_head_; }
   __device__ __forceinline__ int32_t tile() const { return tile_; }
   __device__ __forceinline__ int32_t tile_end() const { return tile_end_; }  // of this head
@@ -131,8 +124,8 @@ class DecodeCursor {
   int32_t end_segment_;
   int32_t index_;
   int32_t kv_head_;
-  DecodeSequence current_;
-  DecodeSequence next_;
+  StepSequence current_;
+  StepSequence next_;
   int32_t first_tile_ = 0;
   int32_t tile_ = 0;
   int32_t tile_end_ = 0;

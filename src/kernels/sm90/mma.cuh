@@ -38,9 +38,24 @@ __device__ __forceinline__ void LoadMatricesTransposed(uint32_t (&r)[4], uint32_
                : "memory");
 }
 
+// Four 8 x 8 matrices to shared memory, as LoadMatrices reads them.
+__device__ __forceinline__ void StoreMatrices(uint32_t shared_address, const uint32_t (&r)[4]) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
+}
+
 // An address in the shared window, as PTX instructions take it.
 __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+// The same, kept in a register: the compiler makes it anew for each use otherwise.
+__device__ __forceinline__ uint32_t HeldAddress(const void* pointer) {
+  uint32_t address = SharedAddress(pointer);
+  asm("" : "+r"(address));
+  return address;
 }
 
 }  // namespace vexact::sm90
