@@ -447,7 +447,7 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
 // A slot's rows of neighbouring steps, the second queued before the first has been read.
 std::vector<SequenceResult> RunTwoSteps(Engine& engine, const std::vector<std::vector<float>>& z,
                                         const std::vector<LogitRow>& rows) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   OwnedStream owned = engine.backend.MakeStream(&pool).value();
   std::vector<Buffer> logits;
   std::vector<int> steps;

@@ -63,7 +63,7 @@ struct SampleOptions {
 inline Sampled Sample(const SampleImplementation& implementation, std::vector<float> logits,
                       int64_t vocab, const std::vector<SampleRow>& rows,
                       const SampleOptions& options = {}) {
-  ThreadPool pool(options.threads);
+  ThreadPool pool = ThreadPool::Create(options.threads).value();
   Stream stream{&pool};
   const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
   const int64_t blocks = NumVocabBlocks(vocab);
