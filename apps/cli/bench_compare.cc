@@ -98,8 +98,11 @@ class Comparison {
 
   Status MeasureFloor() {
     const int32_t threads = flags_.engine.config.num_threads;
-    ThreadPool pool(
-        threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+    VX_ASSIGN_OR_RETURN(
+        ThreadPool pool,
+        ThreadPool::Create(
+            threads > 0 ? threads
+                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))));
     // On the free backend: the floor is what the device can do, not what the mode allows.
     VX_ASSIGN_OR_RETURN(const DeviceSpeed speed, MeasureDevice(models_[1]->backend(), pool));
     report_.floor = {.weight_words = WeightWordsOf(models_[0]->config()),

@@ -47,13 +47,8 @@ constexpr int64_t kHeadRows[] = {1, 8, 64};
 
 class Doctor {
  public:
-  Doctor(const DoctorFlags& flags, const Backend& device, OutputFile& output)
-      : flags_(flags),
-        device_(device),
-        output_(output),
-        pool_(flags.threads > 0
-                  ? flags.threads
-                  : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {}
+  Doctor(const DoctorFlags& flags, const Backend& device, OutputFile& output, ThreadPool pool)
+      : flags_(flags), device_(device), output_(output), pool_(std::move(pool)) {}
 
   // Whether every bit is right.
   Result<bool> Run() {
@@ -185,7 +180,12 @@ class Doctor {
 Result<bool> Examine(const DoctorFlags& flags, AttentionKernels attention) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
   VX_ASSIGN_OR_RETURN(const auto device, OpenBackend(flags.device, Mode::kInvariant, attention));
-  VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output).Run());
+  VX_ASSIGN_OR_RETURN(
+      ThreadPool pool,
+      ThreadPool::Create(
+          flags.threads > 0 ? flags.threads
+                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
+  VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output, std::move(pool)).Run());
   VX_RETURN_IF_ERROR(output.Close());
   return all_right;
 }

@@ -27,9 +27,11 @@ std::string CacheFolder() {
 }
 
 Result<ModelIdentity> IdentifyModel(const ModelSource& source, const EngineConfig& config) {
-  ThreadPool pool(config.num_threads > 0
-                      ? config.num_threads
-                      : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+  VX_ASSIGN_OR_RETURN(
+      ThreadPool pool,
+      ThreadPool::Create(config.num_threads > 0 ? config.num_threads
+                                                : static_cast<int>(std::max(
+                                                      1u, std::thread::hardware_concurrency()))));
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, &pool));
   ModelIdentity identity;
   identity.engine_version = EngineVersion();

@@ -1,13 +1,20 @@
 #include "base/thread_pool.h"
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/float_environment.h"
 
 namespace vexact {
+namespace {
 
-struct ThreadPool::Loop {
+struct Loop {
   FunctionRef<void(int64_t)> body;
   int64_t count;
   std::atomic<int64_t> next{0};
@@ -22,57 +29,90 @@ struct ThreadPool::Loop {
   }
 };
 
-ThreadPool::ThreadPool(int num_threads) {
+}  // namespace
+
+// What the worker threads see of a pool; it stays where it is when the pool moves.
+struct ThreadPool::Workers {
+  ~Workers() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    work.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void ThreadMain() {
+    uint64_t last_generation = 0;
+    std::unique_lock lock(mutex);
+    for (;;) {
+      work.wait(lock,
+                [&] { return stopping || (loop != nullptr && generation != last_generation); });
+      if (stopping) return;
+      last_generation = generation;
+      Loop* const current = loop;
+      ++inside;
+      lock.unlock();
+      current->Run();
+      lock.lock();
+      if (--inside == 0) done.notify_all();
+    }
+  }
+
+  std::mutex callers;  // one loop at a time
+  std::mutex mutex;    // guards everything below but the threads
+  std::condition_variable work;
+  std::condition_variable done;
+  Loop* loop = nullptr;
+  uint64_t generation = 0;  // counts loops, so that a worker joins each loop at most once
+  int inside = 0;           // workers in the loop
+  bool stopping = false;
+  std::vector<std::thread> threads;
+};
+
+ThreadPool::ThreadPool(std::unique_ptr<Workers> workers) : workers_(std::move(workers)) {}
+ThreadPool::~ThreadPool() = default;
+ThreadPool::ThreadPool(ThreadPool&& other) noexcept = default;
+ThreadPool& ThreadPool::operator=(ThreadPool&& other) noexcept = default;
+
+Result<ThreadPool> ThreadPool::Create(int num_threads) {
   VX_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
-  workers_.reserve(num_threads - 1);
-  for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this] { WorkerMain(); });
+  auto workers = std::make_unique<Workers>();
+  workers->threads.reserve(num_threads - 1);
+  try {
+    for (int i = 1; i < num_threads; ++i) {
+      workers->threads.emplace_back([w = workers.get()] { w->ThreadMain(); });
+    }
+  } catch (const std::system_error& error) {
+    return MakeError(ErrorCode::kIo,
+                     "threads: expected {} to run, the caller's included, found {}: {}",
+                     num_threads, workers->threads.size() + 1, error.code().message());
+  }
+  return ThreadPool(std::move(workers));
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  work_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
-}
+int ThreadPool::num_threads() const { return static_cast<int>(workers_->threads.size()) + 1; }
 
 void ThreadPool::ParallelFor(int64_t count, FunctionRef<void(int64_t)> body) {
   if (count <= 0) return;
   Loop loop{body, count};
-  if (workers_.empty() || count == 1) {
+  Workers& workers = *workers_;
+  if (workers.threads.empty() || count == 1) {
     loop.Run();
     return;
   }
-  const std::lock_guard one_caller(callers_);
+  const std::lock_guard one_caller(workers.callers);
   {
-    const std::lock_guard lock(mutex_);
-    loop_ = &loop;
-    ++generation_;
+    const std::lock_guard lock(workers.mutex);
+    workers.loop = &loop;
+    ++workers.generation;
   }
-  work_.notify_all();
+  workers.work.notify_all();
   loop.Run();
   // The loop lives on this stack: wait until no worker is inside it, and let none enter late.
-  std::unique_lock lock(mutex_);
-  loop_ = nullptr;
-  done_.wait(lock, [this] { return workers_inside_ == 0; });
-}
-
-void ThreadPool::WorkerMain() {
-  uint64_t last_generation = 0;
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    work_.wait(lock,
-               [&] { return stopping_ || (loop_ != nullptr && generation_ != last_generation); });
-    if (stopping_) return;
-    last_generation = generation_;
-    Loop* const loop = loop_;
-    ++workers_inside_;
-    lock.unlock();
-    loop->Run();
-    lock.lock();
-    if (--workers_inside_ == 0) done_.notify_all();
-  }
+  std::unique_lock lock(workers.mutex);
+  workers.loop = nullptr;
+  workers.done.wait(lock, [&] { return workers.inside == 0; });
 }
 
 }  // namespace vexact

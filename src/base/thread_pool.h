@@ -4,45 +4,36 @@
 #ifndef VEXACT_BASE_THREAD_POOL_H_
 #define VEXACT_BASE_THREAD_POOL_H_
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <memory>
 
 #include "base/function_ref.h"
+#include "base/result.h"
 
 namespace vexact {
 
 // Thread contract: one ParallelFor at a time (calls from several threads queue up); a loop body
-// must not call ParallelFor on its own pool.
+// must not call ParallelFor on its own pool. Requires: not used after it was moved from.
 class ThreadPool {
  public:
-  // `num_threads` >= 1 counts the caller: a pool of 1 has no workers.
-  explicit ThreadPool(int num_threads);
+  // `num_threads` >= 1 counts the caller: a pool of 1 has no workers. kIo: the system refused one
+  // of the threads; those that had started have ended.
+  static Result<ThreadPool> Create(int num_threads);
   ~ThreadPool();
-  ThreadPool(const ThreadPool&) = delete;
-  ThreadPool& operator=(const ThreadPool&) = delete;
+  ThreadPool(ThreadPool&& other) noexcept;
+  ThreadPool& operator=(ThreadPool&& other) noexcept;
 
-  int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int num_threads() const;
 
   // Calls body(i) once for every i in [0, count), on any thread, in any order; returns when all
   // are done. Every thread runs under ScopedFloatEnvironment. The body must not throw.
   void ParallelFor(int64_t count, FunctionRef<void(int64_t)> body);
 
  private:
-  struct Loop;
-  void WorkerMain();
+  struct Workers;
+  explicit ThreadPool(std::unique_ptr<Workers> workers);
 
-  std::mutex callers_;  // one loop at a time
-  std::mutex mutex_;    // guards everything below
-  std::condition_variable work_;
-  std::condition_variable done_;
-  Loop* loop_ = nullptr;
-  uint64_t generation_ = 0;  // counts loops, so that a worker joins each loop at most once
-  int workers_inside_ = 0;
-  bool stopping_ = false;
-  std::vector<std::thread> workers_;
+  std::unique_ptr<Workers> workers_;
 };
 
 }  // namespace vexact

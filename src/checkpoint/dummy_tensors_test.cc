@@ -71,7 +71,7 @@ TEST(DummyTensors, DoNotDependOnThreadsOrLength) {
   const uint64_t key = DummyKey("x", 1);
   std::vector<bf16> alone(300001);
   GenerateDummy(key, {.sigma = 0.5}, alone, nullptr);
-  ThreadPool pool(3);
+  ThreadPool pool = ThreadPool::Create(3).value();
   for (const size_t length : {size_t{1}, size_t{6}, size_t{65537}, alone.size()}) {
     std::vector<bf16> words(length);
     GenerateDummy(key, {.sigma = 0.5}, words, &pool);
@@ -113,7 +113,7 @@ TEST(DummyCheckpoint, HasTheTensorsOfItsConfigInAnyOrderOfLoading) {
     const Checkpoint real = Checkpoint::Open(Model(name)).value();
     const TempDir folder;
     folder.Write("config.json", ReadFileOrDie(Model(name) + "/config.json"));
-    ThreadPool pool(2);
+    ThreadPool pool = ThreadPool::Create(2).value();
     const Checkpoint one = Checkpoint::OpenDummy(folder.path(), 3, &pool).value();
     const Checkpoint other = Checkpoint::OpenDummy(folder.path(), 3, nullptr).value();
     ASSERT_EQ(one.tensors().size(), real.tensors().size());

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 std::string Tiny(const std::string& name) { return SourceDir() + "/models/" + name; }
 
 std::string IdOf(const std::string& path) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   return WeightsId(Checkpoint::Open(path).value(), pool).value();
 }
 
@@ -107,7 +107,7 @@ TEST(WeightsId, ChangesWithABitANameAndAShape) {
 }
 
 TEST(WeightsId, OfDummyWeightsFollowsTheirSeed) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   const auto id = [&](int64_t seed) {
     return WeightsId(Checkpoint::OpenDummy(Tiny("tiny-qwen2"), seed, nullptr).value(), pool)
         .value();
@@ -120,7 +120,7 @@ TEST(WeightsIdCache, RemembersUntilTheFileChanges) {
   const CopiedModel model;
   const TempDir home;
   const std::string cache = home.path() + "/made/by/the/cache";
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   const auto cached = [&] {
     return CachedWeightsId(Checkpoint::Open(model.path()).value(), cache, pool).value();
   };
@@ -146,7 +146,7 @@ TEST(WeightsIdCache, RemembersUntilTheFileChanges) {
 }
 
 TEST(WeightsIdCache, AFolderThatCannotBeWrittenCostsTimeOnly) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   const Checkpoint checkpoint = Checkpoint::Open(Tiny("tiny-llama")).value();
   EXPECT_EQ(CachedWeightsId(checkpoint, "/proc/none", pool).value(), IdOf(Tiny("tiny-llama")));
 }

@@ -139,8 +139,8 @@ Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode
 
 Status CheckDevice(const Backend& device) {
   constexpr unsigned kMaxThreads = 16;  // more do not help calls this small
-  ThreadPool pool(
-      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kMaxThreads)));
+  VX_ASSIGN_OR_RETURN(ThreadPool pool, ThreadPool::Create(static_cast<int>(std::clamp(
+                                           std::thread::hardware_concurrency(), 1u, kMaxThreads))));
   VX_ASSIGN_OR_RETURN(const SelfCheckReport report,
                       RunSelfCheck(device, *MakeCpuBackend(), SelfCheckScope::kShort, pool));
   const Status status = report.status(fmt::format("device {}", device.Description()));
@@ -164,7 +164,9 @@ Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const B
                               const ModelLoadOptions& options) {
   std::optional<ThreadPool> pool;  // idle threads are not worth having where nothing is generated
   if (source.load_format == LoadFormat::kDummy) {
-    pool.emplace(static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    VX_ASSIGN_OR_RETURN(
+        pool,
+        ThreadPool::Create(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
   }
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, pool ? &*pool : nullptr));
   LoadedModel loaded;

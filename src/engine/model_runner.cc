@@ -17,18 +17,21 @@ constexpr int32_t kNoRow = std::numeric_limits<int32_t>::max();
 
 Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelRunnerOptions& options,
                                                          std::shared_ptr<const Model> model) {
-  auto runner = std::unique_ptr<ModelRunner>(new ModelRunner(options, std::move(model)));
+  VX_ASSIGN_OR_RETURN(ThreadPool pool, ThreadPool::Create(options.num_threads));
+  auto runner =
+      std::unique_ptr<ModelRunner>(new ModelRunner(options, std::move(model), std::move(pool)));
   VX_RETURN_IF_ERROR(runner->Allocate());
   VX_RETURN_IF_ERROR(runner->PrepareLinears());
   runner->thread_ = std::thread([r = runner.get()] { r->ThreadMain(); });
   return runner;
 }
 
-ModelRunner::ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model)
+ModelRunner::ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model,
+                         ThreadPool pool)
     : options_(options),
       model_(std::move(model)),
       backend_(model_->backend()),
-      pool_(options.num_threads) {}
+      pool_(std::move(pool)) {}
 
 Status ModelRunner::Allocate() {
   const ModelConfig& config = model_->config();

@@ -100,7 +100,8 @@ class ModelRunner {
     StreamMark end;
   };
   static constexpr size_t kMaxInFlight = 2;  // as many as the sampler has room for
-  ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model);
+  ModelRunner(const ModelRunnerOptions& options, std::shared_ptr<const Model> model,
+              ThreadPool pool);
   Status Allocate();
   Status PrepareLinears() const;
   // The size that a step, or rows of logits, is padded to; and all there are.

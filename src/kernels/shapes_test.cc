@@ -137,36 +137,57 @@ TEST(ShapesDeathTest, RoutingRefusesMoreChoicesThanExperts) {
   });
 }
 
+// A call that fits, but for what a test changes.
+struct AttentionShapes {
+  int64_t heads = 2;
+  int64_t kv_heads = 1;
+  int64_t q_cols = 32;
+  int64_t y_rows = 2;
+  int64_t y_cols = 32;
+  std::vector<int32_t> query_start = {0, 2};
+};
+
 TEST(ShapesDeathTest, AttentionRefusesQueriesAndAnswersOfAnotherShape) {
   constexpr int64_t kHeadDim = 16;
-  std::vector<bf16> pool(2 * 16 * kHeadDim);
-  const std::vector<int32_t> query_start = {0, 2};
-  const std::vector<int32_t> context_len = {2};
-  const std::vector<int32_t> block_table = {0};
-  const Matrix<bf16> q = Zeros(2, 2 * kHeadDim);
-  const auto run = [&](int64_t num_heads, int64_t rows, int64_t cols) {
-    return [&, num_heads, rows, cols](const Backend& backend, Stream& stream) {
-      Matrix<bf16> y = Zeros(rows, cols);
+  constexpr int64_t kBlockSize = 16;
+  const auto run = [](const AttentionShapes& shapes) {
+    return [shapes](const Backend& backend, Stream& stream) {
+      const int64_t block_elements = 2 * shapes.kv_heads * kBlockSize * kHeadDim;
+      std::vector<bf16> pool(block_elements);
+      const std::vector<int32_t> context_len = {3};
+      const std::vector<int32_t> block_table = {0};
+      const Matrix<bf16> q = Zeros(2, shapes.q_cols);
+      Matrix<bf16> y = Zeros(shapes.y_rows, shapes.y_cols);
       backend.Attention({.q = q.view(),
                          .y = y.view(),
-                         .num_heads = num_heads,
+                         .num_heads = shapes.heads,
                          .kv = {.pool = pool.data(),
                                 .num_blocks = 1,
-                                .block_size = 16,
-                                .num_kv_heads = 1,
+                                .block_size = kBlockSize,
+                                .num_kv_heads = shapes.kv_heads,
                                 .head_dim = kHeadDim,
-                                .block_stride = 2 * 16 * kHeadDim},
+                                .block_stride = block_elements},
                          .sequences = {.count = 1,
-                                       .query_start = query_start.data(),
+                                       .query_start = shapes.query_start.data(),
                                        .context_len = context_len.data(),
                                        .block_table_start = block_table.data(),
                                        .block_tables = block_table.data()}},
                         stream);
     };
   };
-  ExpectRefused("q: heads", run(3, 2, 2 * kHeadDim));
-  ExpectRefused("y: as many columns", run(2, 2, kHeadDim));
-  ExpectRefused("the sequences' rows", run(2, 1, 2 * kHeadDim));
+  for (const NamedBackend& b : CpuBackends()) {
+    TestStream test(1);
+    run({})(*b.backend, test.stream);  // fits
+  }
+  ExpectRefused("a multiple of KV heads", run({.kv_heads = 0}));
+  ExpectRefused("a multiple of KV heads",
+                run({.heads = 3, .kv_heads = 2, .q_cols = 48, .y_cols = 48}));
+  ExpectRefused("q: heads", run({.heads = 3}));
+  ExpectRefused("y has the shape of q", run({.y_rows = 1}));
+  ExpectRefused("y has the shape of q", run({.y_rows = 3}));
+  ExpectRefused("y has the shape of q", run({.y_cols = 48}));
+  ExpectRefused("sequences from the first row on", run({.query_start = {1, 2}}));
+  ExpectRefused("the sequences' rows", run({.query_start = {0, 3}}));
 }
 
 TEST(ShapesDeathTest, HeadsAreAsWideAsTheirAngles) {

@@ -237,7 +237,8 @@ void BenchSample(Timer& timer, const Logits& logits, const char* name, SampleRow
                                                    .rows = device_rows,
                                                    .outcomes = outcomes,
                                                    .drawn = drawn,
-                                                   .all_plain = !changed},
+                                                   .all_plain = !changed,
+                                                   .num_edited = IsEdited(row) ? rows : 0},
                                                   s);
                  VX_CHECK(status.ok(), "scratch");
                });

@@ -48,7 +48,10 @@ struct Activations {
 class Layer {
  public:
   Layer(CpuTarget target, int64_t rows, int threads)
-      : backend_(MakeCpuBackend(target)), rows_(rows), pool_(threads), stream_{&pool_} {
+      : backend_(MakeCpuBackend(target)),
+        rows_(rows),
+        pool_(ThreadPool::Create(threads).value()),
+        stream_{&pool_} {
     const std::pair<int64_t, int64_t> shapes[] = {{kHidden + 2 * kKvWidth, kHidden},
                                                   {kHidden, kHidden},
                                                   {2 * kIntermediate, kHidden},

@@ -188,7 +188,8 @@ Status Sampler::PlaceSlots(std::span<const LogitRow> rows, Stream& stream) {
   return {};
 }
 
-// Rows of the chunk that Sample has to see: drawn from, or answered from processed logits.
+// Rows of the chunk that Sample has to see: drawn from, or answered from processed logits. Edited
+// ones first: a GPU takes memory for copies of their logits alone.
 std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows) {
   std::vector<SampleRow> sample_rows;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -204,6 +205,7 @@ std::vector<SampleRow> Sampler::SampleRowsOf(std::span<const LogitRow> rows) {
     sample.keeps_processed = processed;
     sample_rows.push_back(sample);
   }
+  std::stable_partition(sample_rows.begin(), sample_rows.end(), IsEdited);
   return sample_rows;
 }
 
@@ -295,7 +297,8 @@ Status Sampler::Queue(Rows<float> logits, std::span<const LogitRow> rows, Stream
                        .drawn = drawn,
                        .newest_tokens = newest_tokens_.as<int32_t>(),
                        .failed_owners = failed_owners_.as<int64_t>(),
-                       .all_plain = all_plain},
+                       .all_plain = all_plain,
+                       .num_edited = std::ranges::count_if(sample_rows, IsEdited)},
                       stream));
   step.num_outcomes += static_cast<int64_t>(sample_rows.size());
   backend_.Logprob({.logits = logits,

@@ -404,6 +404,8 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
     params.temperature = r % 2 == 0 ? 0.0 : 0.5 + 0.1 * r;
     if (r % 3 == 0) params.top_k = 10 + r;
     if (r % 5 == 0) params.top_p = 0.8;
+    if (r % 6 == 1) params.repetition_penalty = 1.5;
+    if (r % 11 == 3) params.bad_word_ids = {{r}};
     params.logprobs = r % 4;
     if (r % 7 == 0) params.logprobs_mode = LogprobsMode::kProcessed;
     started.push_back(Started(r, params));
@@ -445,7 +447,7 @@ TEST_P(SamplerTest, AFaultyRowNamesItsTokenAndKeepsItsNeighboursBits) {
 // A slot's rows of neighbouring steps, the second queued before the first has been read.
 std::vector<SequenceResult> RunTwoSteps(Engine& engine, const std::vector<std::vector<float>>& z,
                                         const std::vector<LogitRow>& rows) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   OwnedStream owned = engine.backend.MakeStream(&pool).value();
   std::vector<Buffer> logits;
   std::vector<int> steps;

@@ -29,7 +29,8 @@ std::shared_ptr<const Backend> BestDevice(Mode mode = Mode::kInvariant,
 
 // A stream that owns its pool.
 struct TestStream {
-  explicit TestStream(int num_threads) : pool(num_threads), stream{&pool} {}
+  explicit TestStream(int num_threads)
+      : pool(ThreadPool::Create(num_threads).value()), stream{&pool} {}
   ThreadPool pool;
   Stream stream;
 };

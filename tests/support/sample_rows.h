@@ -56,13 +56,14 @@ inline constexpr int64_t kSamplerSlots = 16;
 struct SampleOptions {
   int threads = 1;
   bool all_plain = false;
+  int64_t num_edited = SampleArgs().num_edited;
   std::vector<int64_t> failed_owners = {};  // before the call; empty: nobody
 };
 
 inline Sampled Sample(const SampleImplementation& implementation, std::vector<float> logits,
                       int64_t vocab, const std::vector<SampleRow>& rows,
                       const SampleOptions& options = {}) {
-  ThreadPool pool(options.threads);
+  ThreadPool pool = ThreadPool::Create(options.threads).value();
   Stream stream{&pool};
   const int64_t num_rows = static_cast<int64_t>(logits.size()) / vocab;
   const int64_t blocks = NumVocabBlocks(vocab);
@@ -94,7 +95,8 @@ inline Sampled Sample(const SampleImplementation& implementation, std::vector<fl
                          .drawn = out.drawn.data(),
                          .newest_tokens = out.newest_tokens.data(),
                          .failed_owners = out.failed_owners.data(),
-                         .all_plain = options.all_plain},
+                         .all_plain = options.all_plain,
+                         .num_edited = options.num_edited},
                         stream);
   return out;
 }

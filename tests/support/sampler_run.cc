@@ -8,7 +8,7 @@ namespace vexact {
 
 void RunSampler(const Backend& backend, Sampler* sampler, Rows<const float> logits,
                 std::span<const LogitRow> rows, StepResult* result) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   OwnedStream owned = backend.MakeStream(&pool).value();
   const size_t row_bytes = static_cast<size_t>(logits.cols) * sizeof(float);
   const Buffer device = backend.Allocate(logits.rows * row_bytes).value();

@@ -62,7 +62,7 @@ class StraightLine {
   std::map<std::string, LinearWeight> linears_;  // every matrix but the embedding
   std::map<std::string, Bf16Tensor> vectors_;    // every vector, and the embedding
   RopeTable rope_;
-  mutable ThreadPool pool_{1};
+  mutable ThreadPool pool_ = ThreadPool::Create(1).value();
 };
 
 }  // namespace vexact

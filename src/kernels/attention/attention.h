@@ -65,6 +65,11 @@ struct AttentionArgs {
   const AttentionPlan* plan = nullptr;
 };
 
+// What every backend requires; ends the program where shapes do not fit. Reads no array.
+void CheckShapes(const AttentionArgs& args);
+// What a backend of the host's memory asks besides: the sequences' rows are the first ones of q.
+void CheckSequences(const AttentionArgs& args);
+
 void AttentionReference(const AttentionArgs& args, Stream& stream);
 void AttentionCpu(CpuTarget target, const AttentionArgs& args, Stream& stream);
 // In an order that depends on the call (variant mode). Requires: a causal mask.

@@ -44,7 +44,7 @@ double CountMacs(const Model& model, const Load& load) {
 
 void RunAttention(benchmark::State& state, Mode mode, CpuTarget target, const Model& model,
                   const Load& load, int threads) {
-  ThreadPool pool(threads);
+  ThreadPool pool = ThreadPool::Create(threads).value();
   Stream stream{&pool};
   const int64_t block_size = 16;
   const int64_t blocks = (load.context + block_size - 1) / block_size;

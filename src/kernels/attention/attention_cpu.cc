@@ -334,6 +334,7 @@ class UnitRunner {
 template <typename Mask>
 void RunMasked(const AttentionArgs& args, Stream& stream) {
   CheckShapes(args);
+  CheckSequences(args);
   VX_CHECK(args.kv.block_size % kDotGroup == 0, "blocks of a multiple of 16 positions");
   const int64_t group = args.num_heads / args.kv.num_kv_heads;
   const int64_t max_tokens = std::max<int64_t>(1, kMaxRows / group);

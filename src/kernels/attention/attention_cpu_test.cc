@@ -98,7 +98,7 @@ class Problem {
 
   template <typename F>
   std::vector<uint16_t> Run(int threads, F attention) const {
-    ThreadPool pool(threads);
+    ThreadPool pool = ThreadPool::Create(threads).value();
     Stream stream{&pool};
     const int64_t width = case_.heads * case_.head_dim;
     std::vector<bf16> y(starts_.back() * width);

@@ -126,6 +126,7 @@ void Launch(const AttentionArgs& args, Stream& stream) {
 }  // namespace portable
 
 void AttentionCute(Mode mode, const AttentionArgs& args, Stream& stream) {
+  CheckShapes(args);
   if (mode == Mode::kInvariant) {
     portable::Launch<true>(args, stream);
   } else {

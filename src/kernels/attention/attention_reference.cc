@@ -160,14 +160,24 @@ void AttentionRowReference(const AttentionArgs& args, const AttentionRow& row, i
   for (int64_t d = 0; d < head_dim; ++d) y[d] = fold.o[d] * reciprocal;
 }
 
+void CheckShapes(const AttentionArgs& args) {
+  const int64_t kv_heads = args.kv.num_kv_heads;
+  VX_CHECK(kv_heads > 0 && args.num_heads % kv_heads == 0, "heads a multiple of KV heads");
+  VX_CHECK(args.q.cols == args.num_heads * args.kv.head_dim, "q: heads * head_dim columns");
+  VX_CHECK(args.y.rows == args.q.rows && args.y.cols == args.q.cols, "y has the shape of q");
+}
+
+void CheckSequences(const AttentionArgs& args) {
+  const int32_t* const query_start = args.sequences.query_start;
+  VX_CHECK(query_start[0] == 0, "sequences from the first row on");
+  VX_CHECK(query_start[args.sequences.count] <= args.q.rows, "the sequences' rows");
+}
+
 void AttentionReference(const AttentionArgs& args, Stream& stream) {
+  CheckShapes(args);
+  CheckSequences(args);
   const int64_t head_dim = args.kv.head_dim;
-  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
-  VX_CHECK(args.q.cols == args.num_heads * head_dim, "q: heads * head_dim columns");
-  VX_CHECK(args.y.cols == args.q.cols, "y: as many columns as q");
   const int64_t num_rows = args.sequences.query_start[args.sequences.count];
-  VX_CHECK(args.sequences.query_start[0] == 0 && num_rows <= args.q.rows && num_rows <= args.y.rows,
-           "the sequences' rows");
   stream.pool->ParallelFor(num_rows * args.num_heads, [&](int64_t index) {
     AttentionRow row{};
     row.row = index / args.num_heads;

@@ -4,6 +4,7 @@
 namespace vexact {
 
 void AttentionSm90(const AttentionArgs& args, Stream& stream) {
+  CheckShapes(args);
   if (args.sequences.count == 0) return;
   switch (args.sequences.mask.kind) {
     case MaskKind::kCausal:

@@ -13,7 +13,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "base/check.h"
 #include "kernels/attention/attention.h"
 #include "kernels/simd/dot16-inl.h"
 #include "kernels/simd/split.h"
@@ -222,14 +221,6 @@ inline float Largest(const float* scores, int64_t count) {
   float result = *std::max_element(lanes, lanes + kLanes);
   for (; j < count; ++j) result = scores[j] > result ? scores[j] : result;
   return result;
-}
-
-inline void CheckShapes(const AttentionArgs& args) {
-  VX_CHECK(args.num_heads % args.kv.num_kv_heads == 0, "heads a multiple of KV heads");
-  VX_CHECK(args.q.cols == args.num_heads * args.kv.head_dim, "q: heads * head_dim columns");
-  VX_CHECK(args.y.cols == args.q.cols, "y: as many columns as q");
-  const int64_t num_rows = args.sequences.query_start[args.sequences.count];
-  VX_CHECK(num_rows <= args.q.rows && num_rows <= args.y.rows, "the sequences' rows");
 }
 
 // Every row and head of the call once; a unit has at most `max_tokens` rows of q.

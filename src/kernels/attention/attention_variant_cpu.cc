@@ -309,7 +309,8 @@ std::vector<Part> SplitIntoParts(const AttentionArgs& args, const std::vector<Un
 
 void Run(const AttentionArgs& args, Stream& stream) {
   VX_CHECK(args.sequences.mask.kind == MaskKind::kCausal, "a causal mask");
-  attention::CheckShapes(args);
+  CheckShapes(args);
+  CheckSequences(args);
   VX_CHECK(args.kv.block_size <= kMaxRun && kTile % args.kv.block_size == 0,
            "blocks that fill a tile");
   const int64_t group = args.num_heads / args.kv.num_kv_heads;

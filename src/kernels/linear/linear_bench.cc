@@ -32,7 +32,7 @@ std::vector<bf16> Gaussian(int64_t count, float sigma) {
 
 void RunLinear(benchmark::State& state, Mode mode, CpuTarget target, const Shape& shape,
                int64_t rows) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   Stream stream{&pool};
   const std::vector<bf16> w = Gaussian(shape.out * shape.in, 0.05f);
   const std::vector<bf16> x = Gaussian(rows * shape.in, 1.0f);

@@ -45,7 +45,7 @@ std::vector<bf16> GaussianBf16(int64_t count, float sigma, uint32_t seed) {
 
 std::vector<float> RunLinear(CpuTarget target, const Shape& shape, const std::vector<bf16>& x,
                              const std::vector<bf16>& w, int threads) {
-  ThreadPool pool(threads);
+  ThreadPool pool = ThreadPool::Create(threads).value();
   Stream stream{&pool};
   const auto weight = PackLinearCpu(target, Rows<const bf16>(w.data(), shape.out, shape.in));
   std::vector<float> y(shape.rows * shape.out, -7.0f);

@@ -32,7 +32,7 @@ struct Row {
 };
 
 void BmSumLogits(benchmark::State& state) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   Stream stream{&pool};
   Row row(state.range(0));
   for (auto _ : state) SumLogitsCpu(SupportedCpuTargets().back(), row.Args(), stream);
@@ -41,7 +41,7 @@ BENCHMARK(BmSumLogits)->Arg(49152)->Arg(151936)->Unit(benchmark::kMicrosecond);
 
 // Arguments: vocabulary, top-n (-1: the logprob alone).
 void BmLogprob(benchmark::State& state) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   Stream stream{&pool};
   Row row(state.range(0));
   const CpuTarget target = SupportedCpuTargets().back();

@@ -47,7 +47,7 @@ struct Summed {
 
 Summed Sum(const Implementation& implementation, Rows<const float> logits, bool has_dropped,
            int threads = 1) {
-  ThreadPool pool(threads);
+  ThreadPool pool = ThreadPool::Create(threads).value();
   Stream stream{&pool};
   const int64_t blocks = NumVocabBlocks(logits.cols);
   Summed out{std::vector<LogitSums>(logits.rows), std::vector<float>(logits.rows * blocks),
@@ -97,7 +97,7 @@ struct Answers {
 
 Answers Ask(const Implementation& implementation, Rows<const float> logits, const Summed& summed,
             const std::vector<LogprobQuery>& queries, const int32_t* drawn = nullptr) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   Stream stream{&pool};
   size_t num_top = 0;
   for (const LogprobQuery& query : queries) {

@@ -136,8 +136,9 @@ struct SampleArgs {
   int32_t* drawn = nullptr;          // [logits.rows]
   int32_t* newest_tokens = nullptr;  // [sampler slots]
   int64_t* failed_owners = nullptr;  // [sampler slots]; 0: nobody
-  // A promise: no row IsChanged or keeps_processed. A backend may then leave out what they need.
-  bool all_plain = false;
+  // Promises: a backend may leave out what other rows need.
+  bool all_plain = false;                                    // no row IsChanged or keeps_processed
+  int64_t num_edited = std::numeric_limits<int64_t>::max();  // no row from this one on IsEdited
 };
 
 VX_HOST_DEVICE inline bool HasFailedBefore(const SampleArgs& args, const SampleRow& row) {
@@ -159,6 +160,9 @@ VX_HOST_DEVICE inline void StoreOutcome(const SampleArgs& args, int64_t n,
     if (row.tokens != nullptr) row.tokens[row.num_prompt + row.num_output] = outcome.token;
   }
 }
+
+// What a backend of the host's memory asks: that the promises are kept.
+void CheckPromises(const SampleArgs& args);
 
 void SampleReference(const SampleArgs& args, Stream& stream);
 void SampleCpu(CpuTarget target, const SampleArgs& args, Stream& stream);

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kVocab = 49152;
 
 void BmSample(benchmark::State& state, const SampleRow& row) {
-  ThreadPool pool(1);
+  ThreadPool pool = ThreadPool::Create(1).value();
   Stream stream{&pool};
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0.0f, 3.0f);

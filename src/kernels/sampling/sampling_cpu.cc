@@ -317,6 +317,7 @@ SampleOutcome SampleOne(CpuTarget target, const SampleRow& row, const SampleArgs
 }  // namespace
 
 void SampleCpu(CpuTarget target, const SampleArgs& args, Stream& stream) {
+  CheckPromises(args);
   // Each lane takes the next row until none is left, in one set of arrays.
   std::atomic<int64_t> next{0};
   const int64_t lanes = std::min<int64_t>(args.num_rows, stream.pool->num_threads());

@@ -4,6 +4,7 @@
 #include <map>
 #include <vector>
 
+#include "base/check.h"
 #include "base/philox.h"
 #include "kernels/logprob/logprob_value.h"
 #include "kernels/sampling/sampling.h"
@@ -194,7 +195,17 @@ SampleOutcome SampleOne(const SampleRow& row, const SampleArgs& args, Stream& st
 
 }  // namespace
 
+void CheckPromises(const SampleArgs& args) {
+  for (int64_t n = 0; n < args.num_rows; ++n) {
+    const SampleRow& row = args.rows[n];
+    const bool plain = !IsChanged(row, args.logits.cols) && !row.keeps_processed;
+    VX_CHECK(plain || !args.all_plain, "plain rows alone");
+    VX_CHECK(n < args.num_edited || !IsEdited(row), "edited rows before all others");
+  }
+}
+
 void SampleReference(const SampleArgs& args, Stream& stream) {
+  CheckPromises(args);
   for (int64_t n = 0; n < args.num_rows; ++n) {
     StoreOutcome(args, n, SampleOne(args.rows[n], args, stream));
   }

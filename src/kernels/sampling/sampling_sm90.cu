@@ -1,12 +1,15 @@
 // budget: the four kernels share how a row is edited, scaled and cut
 // Rows that no parameter changes are drawn from the sums of their raw logits: a few loads. The
-// others go through four kernels that a row leaves as soon as it needs nothing of them:
+// others go through four kernels that a row leaves as soon as it needs nothing of them. The first
+// two, and the scratch for logits, are for the first rows alone, as far as any may be edited.
 //   1. CopyKernel      edited rows: logits to scratch, without the ids that are not allowed
 //   2. PenaliseKernel  edited rows: forbidden ids, bias, penalties
 //   3. ScanKernel      changed rows: the sums of their blocks, scaled by temperature as they are
 //   read
 //   4. SampleKernel    a CTA a row: fault check, filters, draw
 // Scaled values are never stored: every pass multiplies again what lies in logits or scratch.
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/philox.h"
 #include "kernels/sampling/sampling.h"
@@ -32,17 +35,17 @@ constexpr uint32_t kMadeMinusInfinity = 0xffffffffu;
 struct SampleScratch {
   Rows<uint64_t> block_sums;  // [num_rows, blocks]
   Rows<float> block_max;      // [num_rows, blocks]
-  Rows<float> edited;         // [num_rows, vocab]
-  Rows<int32_t> counts;       // [num_rows, vocab]: of the ids that penalties read
+  Rows<float> edited;         // [num_edited, vocab]
+  Rows<int32_t> counts;       // [num_edited, vocab]: of the ids that penalties read
 
   // Lays them out from `data` on; returns their end.
-  char* Place(char* data, int64_t num_rows, int64_t vocab) {
+  char* Place(char* data, int64_t num_rows, int64_t num_edited, int64_t vocab) {
     const int64_t blocks = NumVocabBlocks(vocab);
     const int64_t stride = (vocab + 3) / 4 * 4;  // 16-byte words
-    edited = {reinterpret_cast<float*>(data), num_rows, vocab, stride};
-    data += num_rows * stride * static_cast<int64_t>(sizeof(float));
-    counts = {reinterpret_cast<int32_t*>(data), num_rows, vocab, stride};
-    data += num_rows * stride * static_cast<int64_t>(sizeof(int32_t));
+    edited = {reinterpret_cast<float*>(data), num_edited, vocab, stride};
+    data += num_edited * stride * static_cast<int64_t>(sizeof(float));
+    counts = {reinterpret_cast<int32_t*>(data), num_edited, vocab, stride};
+    data += num_edited * stride * static_cast<int64_t>(sizeof(int32_t));
     block_sums = {reinterpret_cast<uint64_t*>(data), num_rows, blocks};
     data += num_rows * blocks * static_cast<int64_t>(sizeof(uint64_t));
     block_max = {reinterpret_cast<float*>(data), num_rows, blocks};
@@ -370,18 +373,21 @@ Status SampleSm90(const SampleArgs& args, Stream& stream) {
     sm90::LaunchOverlapped(PlainKernel, rows, kPlainThreads, 0, stream, args);
     return {};
   }
+  const int64_t vocab = args.logits.cols;
+  const int64_t num_edited = std::min(args.num_edited, args.num_rows);
   SampleScratch scratch;
   const auto bytes =
-      reinterpret_cast<uintptr_t>(scratch.Place(nullptr, args.num_rows, args.logits.cols));
+      reinterpret_cast<uintptr_t>(scratch.Place(nullptr, args.num_rows, num_edited, vocab));
   VX_ASSIGN_OR_RETURN(const sm90::Scratch memory, sm90::Scratch::Allocate(bytes, stream));
-  scratch.Place(static_cast<char*>(memory.data()), args.num_rows, args.logits.cols);
+  scratch.Place(static_cast<char*>(memory.data()), args.num_rows, num_edited, vocab);
   constexpr int64_t kCopyBlocks = kEditThreads / sm90::kWarp;
-  const int64_t copy_ctas = (NumVocabBlocks(args.logits.cols) + kCopyBlocks - 1) / kCopyBlocks;
-  sm90::LaunchOverlapped(CopyKernel, dim3(rows, static_cast<unsigned>(copy_ctas)), kEditThreads, 0,
+  const int64_t copy_ctas = (NumVocabBlocks(vocab) + kCopyBlocks - 1) / kCopyBlocks;
+  const auto edited = static_cast<unsigned>(num_edited);
+  sm90::LaunchOverlapped(CopyKernel, dim3(edited, static_cast<unsigned>(copy_ctas)), kEditThreads,
+                         0, stream, args, scratch);
+  sm90::LaunchOverlapped(PenaliseKernel, edited, kPenaliseThreads, 0, stream, args, scratch);
+  sm90::LaunchOverlapped(ScanKernel, dim3(rows, sm90::NumScanCtas(vocab)), sm90::kScanThreads, 0,
                          stream, args, scratch);
-  sm90::LaunchOverlapped(PenaliseKernel, rows, kPenaliseThreads, 0, stream, args, scratch);
-  sm90::LaunchOverlapped(ScanKernel, dim3(rows, sm90::NumScanCtas(args.logits.cols)),
-                         sm90::kScanThreads, 0, stream, args, scratch);
   sm90::LaunchOverlapped(SampleKernel, rows, kSampleThreads, 0, stream, args, scratch);
   return {};
 }

@@ -208,19 +208,25 @@ TEST(Sampling, EveryTargetEqualsTheReferenceOnRandomRows) {
       if (levels > 0) value = std::round(value * static_cast<float>(levels) / (spread + 1.0f));
     }
     std::vector<OwnedRow> owned(num_rows);
-    std::vector<SampleRow> rows;
     for (int32_t r = 0; r < num_rows; ++r) {
       owned[r] = RandomSampleRow(vocab);
       owned[r].row.row = r;
       owned[r].row.slot = 7 - r;
       owned[r].row.owner = 100 + r;
-      rows.push_back(owned[r].View());
     }
+    SampleOptions options{.threads = 3};
+    if (*rc::gen::arbitrary<bool>()) {
+      const auto others = std::stable_partition(owned.begin(), owned.end(),
+                                                [](OwnedRow& row) { return IsEdited(row.View()); });
+      options.num_edited = others - owned.begin();
+    }
+    std::vector<SampleRow> rows;
+    for (OwnedRow& row : owned) rows.push_back(row.View());
     Sampled expected = Sample(all[0], z, vocab, rows);
     for (size_t i = 1; i < all.size(); ++i) {
       SCOPED_TRACE(all[i].name);
       for (int32_t r = 0; r < num_rows; ++r) rows[r] = owned[r].View();
-      ExpectSame(expected, Sample(all[i], z, vocab, rows, {.threads = 3}));
+      ExpectSame(expected, Sample(all[i], z, vocab, rows, options));
       for (int32_t r = 0; r < num_rows; ++r) {
         const int32_t token = expected.outcomes[r].token;
         EXPECT_EQ(owned[r].tokens.back(), token < 0 ? kNotWritten : token);
@@ -315,6 +321,31 @@ TEST(Sampling, PlainRowsDrawTheSameWhenTheyArePromisedToBePlain) {
       ExpectSame(Sample(implementation, z, vocab, rows, {.threads = 2, .all_plain = true}),
                  expected);
     }
+  }
+}
+
+TEST(SamplingDeathTest, PromisesAreChecked) {
+  std::vector<SampleRow> rows(2);
+  rows[0].row = 1;
+  rows[0].inverse_temperature = 2.0f;  // changed, not edited
+  const std::vector<float> z(2 * 5, 1.0f);
+  const int32_t banned = 3;
+  SampleRow edited = rows[1];
+  edited.banned = &banned;
+  edited.num_banned = 1;
+  SampleRow kept = rows[1];
+  kept.keeps_processed = true;
+  for (const SampleImplementation& implementation :
+       {SampleImplementations()[0], FastestOnTheCpu()}) {
+    SCOPED_TRACE(implementation.name);
+    const auto sample = [&](const std::vector<SampleRow>& some, const SampleOptions& options) {
+      return Sample(implementation, z, 5, some, options);
+    };
+    sample({rows[0], rows[1]}, {.num_edited = 0});
+    sample({edited, rows[0]}, {.num_edited = 1});
+    EXPECT_DEATH(sample({rows[0], edited}, {.num_edited = 1}), "edited rows before all others");
+    EXPECT_DEATH(sample({rows[1], rows[0]}, {.all_plain = true}), "plain rows alone");
+    EXPECT_DEATH(sample({kept}, {.all_plain = true}), "plain rows alone");
   }
 }
 

@@ -39,7 +39,7 @@ DigestCase Residual(int64_t other_row = kNoRow, bool in_few = false) {
 class Digests : public testing::Test {
  protected:
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend();
-  ThreadPool pool_{2};
+  ThreadPool pool_ = ThreadPool::Create(2).value();
 };
 
 TEST_F(Digests, TheSameOperatorHasThemAtEveryNumberOfRows) {

@@ -18,7 +18,7 @@ using testing::HasSubstr;
 
 SelfCheckReport Check(const Backend& device, const Backend& expected,
                       SelfCheckScope scope = SelfCheckScope::kShort) {
-  ThreadPool pool(2);
+  ThreadPool pool = ThreadPool::Create(2).value();
   Result<SelfCheckReport> report = RunSelfCheck(device, expected, scope, pool);
   VX_CHECK(report.ok(), report.ok() ? "" : report.error().message);
   return std::move(report).value();
