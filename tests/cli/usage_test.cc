@@ -326,31 +326,6 @@ TEST(BenchThroughput, TakesTheConversationsOfADatasetThatFit) {
   EXPECT_EQ(run({"--output-len", "5", "--num-requests", "2"})["num_requests"], 2);
 }
 
-TEST(BenchCompare, RunsBothModesOverTheSameBatchesAndWritesItsThreeFiles) {
-  const TempDir folder;
-  const ProgramResult result = Vexact({"bench", "compare", "--model", TinyModel(), "--num-requests",
-                                       "3", "--input-len", "20", "--output-len", "5", "--repeats",
-                                       "2", "--device", "cpu", "--out", folder.path()});
-  ASSERT_EQ(result.exit_status, 0) << result.err;
-  const json results = json::parse(ReadFileOrDie(folder.path() + "/results.json"));
-  EXPECT_EQ(results["same_batches"], true) << results["batch_difference"];
-  const json& invariant = results["modes"][0];
-  const json& variant = results["modes"][1];
-  EXPECT_EQ(invariant["attn_impl"], "fa-invariant");
-  EXPECT_EQ(variant["attn_impl"], "fa-variant");
-  for (const json& mode : {invariant, variant}) {
-    ASSERT_EQ(mode["runs"].size(), 2u);
-    EXPECT_EQ(mode["runs"][1]["output_tokens"], 15);
-    EXPECT_GT(mode["wall_s"]["median"], 0.0);
-  }
-  EXPECT_EQ(invariant["linear_calls_not_canonical"], 0);
-  EXPECT_EQ(variant["linear_calls_not_canonical"], variant["linear_calls"]);
-  EXPECT_EQ(result.out, ReadFileOrDie(folder.path() + "/compare.md"));
-  EXPECT_THAT(ReadFileOrDie(folder.path() + "/compare.svg"), HasSubstr("</svg>"));
-  EXPECT_EQ(Vexact({"bench", "compare", "--model", "/nowhere", "--mode", "variant"}).exit_status,
-            2);
-}
-
 TEST(Demo, ProvesInvarianceOfATinyModel) {
   const ProgramResult result = RunProgram(BinaryDir() + "/vexact_demo", {"--model", TinyModel()});
   EXPECT_EQ(result.exit_status, 0) << result.out << result.err;
