@@ -176,7 +176,9 @@ class Comparison {
     }
     const std::unique_ptr<Engine> engine = std::move(made).value();
     mode.attn_impl = engine->config().attn_impl;
-    VX_RETURN_IF_ERROR(Answer(*engine, WarmupRequests(flags_.workload, source)).status);
+    const std::vector<Request> warmup =
+        WarmupRequests(flags_.workload, source, engine->config().max_model_len);
+    VX_RETURN_IF_ERROR(Answer(*engine, warmup).status);
     engine->ResetPrefixCache();
     run.steps.clear();
     const auto start = std::chrono::steady_clock::now();
@@ -201,10 +203,13 @@ class Comparison {
   // EngineFront would begin while they come.
   Answered Answer(Engine& engine, std::vector<Request> requests) {
     Answered answered;
-    for (Request& request : requests) {
-      request.sampling.ignore_eos = true;
-      const Result<RequestId> id = engine.Add(std::move(request));
-      if (!id.ok()) answered.status = id.error();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].sampling.ignore_eos = true;
+      const Result<RequestId> id = engine.Add(std::move(requests[i]));
+      if (id.ok()) continue;
+      // Before anything has run: what is left out would make the rest another workload.
+      answered.status = InvalidArgument("request {}: {}", i, id.error().message);
+      return answered;
     }
     while (engine.HasWork()) {
       interrupts_.EndProcessIfTriggered();

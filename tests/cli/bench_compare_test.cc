@@ -78,5 +78,20 @@ TEST(BenchCompare, WhatContradictsAModeOrTheDeviceIsStatusTwo) {
   }
 }
 
+TEST(BenchCompare, ShortModelLengthsAreEnoughForRequestsThatFit) {
+  const TempDir folder;
+  const auto compare = [&folder](const std::string& max_model_len) {
+    return Vexact({"bench", "compare", "--model", TinyModel(), "--num-requests", "2", "--input-len",
+                   "5", "--output-len", "2", "--repeats", "1", "--device", "cpu", "--max-model-len",
+                   max_model_len, "--out", folder.path()});
+  };
+  const ProgramResult fits = compare("7");
+  EXPECT_EQ(fits.exit_status, 0) << fits.err;
+  const ProgramResult refused = compare("5");
+  EXPECT_EQ(refused.exit_status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("request 0: prompt: expected at most 4 tokens (one less than "
+                                     "max_model_len), found 5"));
+}
+
 }  // namespace
 }  // namespace vexact
