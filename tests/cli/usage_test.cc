@@ -135,6 +135,26 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
   }
 }
 
+TEST(Usage, AMissingOrUnknownSubcommandIsAnsweredWithThoseThatThereAre) {
+  const std::string commands =
+      "vexact: command: expected one of generate, chat, score, verify, serve, bench, tokenize, "
+      "inspect, doctor, found ";
+  const std::string benches = "vexact: bench: expected one of throughput, compare, found ";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{}, commands + "none\n"},
+      {{"bogus"}, commands + "\"bogus\"\n"},
+      {{"bogus", "--model", "/nowhere"}, commands + "\"bogus\"\n"},
+      {{"--bogus"}, commands + "\"--bogus\"\n"},
+      {{"bench"}, benches + "none\n"},
+      {{"bench", "bogus"}, benches + "\"bogus\"\n"},
+      {{"bench", "--bogus", "compare", "--model", "/nowhere"}, "not expected: --bogus"}};
+  for (const auto& [arguments, message] : wrong) {
+    const ProgramResult result = Vexact(arguments);
+    EXPECT_EQ(result.exit_status, 2);
+    EXPECT_THAT(result.err, HasSubstr(message)) << testing::PrintToString(arguments);
+  }
+}
+
 // Nothing is loaded for them: the model is not there.
 TEST(Usage, ContradictionsWithTheModeAreStatusTwoBeforeAnythingIsLoaded) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> refused = {
