@@ -1,5 +1,5 @@
 // vexact: the command line of the engine. Results on standard output, everything else on standard
-// error; exit status 0 success, 1 failure at run time, 2 wrong usage.
+// error; exit status 0 success, 1 failure at run time, 2 wrong usage, 3 no verdict (verify alone).
 
 #include <CLI/CLI.hpp>
 #include <exception>
@@ -33,7 +33,8 @@ std::string UsageMessage(const CLI::App* app, const CLI::Error& error) {
 
 int main(int argc, char** argv) {
   CLI::App app("VeXact: LLM inference with one answer in every batch, bit for bit.", "vexact");
-  app.footer("Exit status: 0 success, 1 failure at run time, 2 wrong usage.");
+  app.footer(
+      "Exit status: 0 success, 1 failure at run time, 2 wrong usage, 3 no verdict (verify).");
   app.set_version_flag("--version", std::string(vexact::EngineVersion()));
   app.require_subcommand(1);
   app.failure_message(UsageMessage);
