@@ -105,6 +105,11 @@ Result<Reports> TakeReports(json& object, const CallContext& context) {
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> top, TakeInteger(object, "top_logprobs_num"));
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> start, TakeInteger(object, "logprob_start_len"));
   VX_RETURN_IF_ERROR(CheckLogprobs("top_logprobs_num", top, context));
+  if (start && *start < -1) {
+    return InvalidArgument(
+        "{}: \"logprob_start_len\": expected a prompt token from 0 on, or -1 (none), found {}",
+        kBodyName, *start);
+  }
   reports.top = top.value_or(0);
   reports.start = start.value_or(-1);
   return reports;

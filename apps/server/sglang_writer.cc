@@ -134,7 +134,10 @@ class Writer {
 
   void AppendReports(const RequestResult& result, const SampleResult& sample,
                      std::string& json) const {
-    if (result.show_prompt_logprobs) {
+    if (!result.show_prompt_logprobs) {
+      // Clients read the list in any case. As in SGLang it has the last token, without a value.
+      AppendLists("input", {}, 0, result.prompt_token_ids->back(), json);
+    } else {
       const auto start = static_cast<size_t>(options_.logprob_start);
       // prompt_logprobs[i] is of prompt token i + 1.
       const std::optional<int32_t> first =
