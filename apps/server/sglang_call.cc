@@ -124,6 +124,13 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   VX_RETURN_IF_ERROR(TakeModel(object, context));
   VX_ASSIGN_OR_RETURN(call.options.stream, TakeBool(object, "stream", false));
   VX_ASSIGN_OR_RETURN(const Reports reports, TakeReports(object, context));
+  VX_ASSIGN_OR_RETURN(call.options.text_in_logprobs,
+                      TakeBool(object, "return_text_in_logprobs", false));
+  if (call.options.text_in_logprobs && context.tokenizer == nullptr) {
+    return InvalidArgument(
+        "{}: \"return_text_in_logprobs\": expected a model with a tokenizer, found none",
+        kBodyName);
+  }
   const std::string prompt_field = object.contains("text") ? "text" : "input_ids";
   call.field_names = NamesOfPrompt(prompt_field);
   VX_ASSIGN_OR_RETURN(const json prompt, TakePrompt(object));
