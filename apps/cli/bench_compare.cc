@@ -2,6 +2,7 @@
 // invariant cost?
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -24,8 +25,10 @@
 namespace vexact {
 namespace {
 
+constexpr Mode kModes[] = {Mode::kInvariant, Mode::kVariant};
+
 struct CompareFlags {
-  EngineFlags engine;
+  EngineFlags engine;  // its attn_impl: "", or what ParseAttentionPair reads
   WorkloadFlags workload;
   int32_t repeats = 5;
   std::string out = ".";
@@ -48,6 +51,36 @@ int64_t WeightWordsOf(const ModelConfig& c) {
                           3 * hidden * c.moe.moe_intermediate_size * c.moe.num_experts_per_tok;
   const int64_t mlp = c.moe.num_experts > 0 ? experts : dense;
   return c.num_layers * (attention + mlp) + hidden * c.vocab_size;
+}
+
+// Of --attn-impl: of mode invariant and of mode variant. One name stands for both.
+Result<std::array<std::string, 2>> ParseAttentionPair(const std::string& text) {
+  const size_t comma = text.find(',');
+  if (comma == std::string::npos) return std::array{text, text};
+  std::array<std::string, 2> pair = {text.substr(0, comma), text.substr(comma + 1)};
+  if (pair[0].empty() || pair[1].empty() || pair[1].find(',') != std::string::npos) {
+    return InvalidArgument(
+        "--attn-impl: expected NAME or INVARIANT,VARIANT (of each mode one), found \"{}\"", text);
+  }
+  return pair;
+}
+
+using AttentionPair = std::array<const AttentionImpl*, 2>;  // kModes' order
+
+// Asks the one table for both modes.
+Result<AttentionPair> ChooseAttentionPair(const EngineConfig& config,
+                                          std::optional<AttentionDevice> device) {
+  VX_ASSIGN_OR_RETURN(const auto names, ParseAttentionPair(config.attn_impl));
+  AttentionPair pair;
+  for (size_t m = 0; m < 2; ++m) {
+    const auto choice = ChooseAttention({kModes[m], names[m], device, config.mask});
+    if (!choice.ok()) {
+      return InvalidArgument("bench compare (--attn-impl INVARIANT,VARIANT): {}",
+                             choice.error().message);
+    }
+    pair[m] = *choice;
+  }
+  return pair;
 }
 
 class Comparison {
@@ -77,19 +110,37 @@ class Comparison {
   int exit_status() const { return exit_status_; }
 
  private:
+  Status SetAttention(std::optional<AttentionDevice> device) {
+    const auto pair = ChooseAttentionPair(flags_.engine.config, device);
+    if (!pair.ok()) exit_status_ = kExitUsage;
+    VX_ASSIGN_OR_RETURN(attention_, pair);
+    return {};
+  }
+
+  Status OpenBackends(std::array<std::shared_ptr<const Backend>, 2>& backends) {
+    const std::string& device = flags_.engine.device;
+    VX_RETURN_IF_ERROR(SetAttention(DeviceOf(device)));
+    VX_ASSIGN_OR_RETURN(backends[0], MakeBackend(device, Mode::kInvariant, attention_[0]->kernels));
+    VX_RETURN_IF_ERROR(SetAttention(DeviceOf(*backends[0])));
+    // The self-check of the first holds for the second, unless this has kernels of its own.
+    const bool is_checked = attention_[1]->kernels == attention_[0]->kernels;
+    VX_ASSIGN_OR_RETURN(backends[1], (is_checked ? OpenBackend : MakeBackend)(
+                                         device, Mode::kVariant, attention_[1]->kernels));
+    return {};
+  }
+
   // One copy of the weights for both modes.
   Status Load() {
-    const std::string& device = flags_.engine.device;
-    VX_ASSIGN_OR_RETURN(auto invariant, MakeBackend(device, Mode::kInvariant));
-    VX_ASSIGN_OR_RETURN(auto variant, OpenBackend(device, Mode::kVariant));
+    std::array<std::shared_ptr<const Backend>, 2> backends;
+    VX_RETURN_IF_ERROR(OpenBackends(backends));
     ModelLoadOptions options;
     options.progress = [this](int64_t /*layers*/, int64_t /*all*/) {
       interrupts_.EndProcessIfTriggered();
     };
     VX_ASSIGN_OR_RETURN(LoadedModel loaded,
-                        LoadModel(flags_.engine.model, std::move(invariant), options));
+                        LoadModel(flags_.engine.model, std::move(backends[0]), options));
     models_[0] = loaded.model;
-    VX_ASSIGN_OR_RETURN(models_[1], loaded.model->On(std::move(variant)));
+    VX_ASSIGN_OR_RETURN(models_[1], loaded.model->On(std::move(backends[1])));
     tokenizer_ = loaded.tokenizer;
     report_.model = flags_.engine.model.path;
     report_.device = models_[0]->backend().Description();
@@ -118,7 +169,8 @@ class Comparison {
     CompareMode& mode = report_.modes[m];
     CompareRun run;
     EngineConfig config = flags_.engine.config;
-    config.mode = mode.mode = models_[m]->backend().mode();
+    config.mode = mode.mode = kModes[m];
+    config.attn_impl = attention_[m]->name;
     config.on_step = [&run](const StepStats& stats) { run.steps.push_back(stats); };
     auto made = Engine::Create(std::move(config), models_[m], tokenizer_);
     if (!made.ok()) {
@@ -127,7 +179,9 @@ class Comparison {
     }
     const std::unique_ptr<Engine> engine = std::move(made).value();
     mode.attn_impl = engine->config().attn_impl;
-    VX_RETURN_IF_ERROR(Answer(*engine, WarmupRequests(flags_.workload, source)).status);
+    const std::vector<Request> warmup =
+        WarmupRequests(flags_.workload, source, engine->config().max_model_len);
+    VX_RETURN_IF_ERROR(Answer(*engine, warmup).status);
     engine->ResetPrefixCache();
     run.steps.clear();
     const auto start = std::chrono::steady_clock::now();
@@ -152,10 +206,13 @@ class Comparison {
   // EngineFront would begin while they come.
   Answered Answer(Engine& engine, std::vector<Request> requests) {
     Answered answered;
-    for (Request& request : requests) {
-      request.sampling.ignore_eos = true;
-      const Result<RequestId> id = engine.Add(std::move(request));
-      if (!id.ok()) answered.status = id.error();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      requests[i].sampling.ignore_eos = true;
+      const Result<RequestId> id = engine.Add(std::move(requests[i]));
+      if (id.ok()) continue;
+      // Before anything has run: what is left out would make the rest another workload.
+      answered.status = InvalidArgument("request {}: {}", i, id.error().message);
+      return answered;
     }
     while (engine.HasWork()) {
       interrupts_.EndProcessIfTriggered();
@@ -175,7 +232,8 @@ class Comparison {
 
   const CompareFlags& flags_;
   InterruptSignals& interrupts_;
-  std::shared_ptr<const Model> models_[2];  // invariant, variant
+  AttentionPair attention_ = {};  // kModes' order, as below
+  std::shared_ptr<const Model> models_[2];
   std::shared_ptr<const Tokenizer> tokenizer_;
   CompareReport report_;
   int exit_status_ = kExitFailure;
@@ -199,12 +257,12 @@ Status WriteReport(const CompareReport& report, const std::string& folder) {
 }
 
 int Run(const CompareFlags& flags) {
-  if (flags.engine.config.mode != Mode::kInvariant || !flags.engine.config.attn_impl.empty() ||
-      !flags.engine.batch_probe.empty()) {
-    return Fail(Error{ErrorCode::kInvalidArgument,
-                      "bench compare: expected neither --mode, --attn-impl nor --batch-probe: it "
-                      "runs both modes, each with its own attention, and compares their batches"},
-                kExitUsage);
+  if (flags.engine.config.mode != Mode::kInvariant || !flags.engine.batch_probe.empty()) {
+    return Fail(
+        Error{ErrorCode::kInvalidArgument,
+              "bench compare: expected neither --mode nor --batch-probe: it runs both modes "
+              "and compares their batches"},
+        kExitUsage);
   }
   InterruptSignals interrupts;
   Comparison comparison(flags, interrupts);
@@ -234,6 +292,12 @@ void AddBenchCompare(CLI::App& bench, Command& chosen) {
   AddTextFlag(*command, "--repeats", set_repeats, "runs of each mode [5]")->type_name("INT");
   command->add_option("--out", flags->out, "folder for the three files [.]")->type_name("FOLDER");
   AddEngineFlags(*command, flags->engine);
+  CLI::Option* const attention = command->get_option("--attn-impl");
+  attention->type_name("INVARIANT,VARIANT");
+  attention->description(
+      fmt::format("attention implementations of the two modes, each one of {}; one name stands for "
+                  "both [each follows its mode and --mask]",
+                  AttentionImplNames()));
   command->callback([flags, &chosen] { chosen = [flags] { return Run(*flags); }; });
 }
 

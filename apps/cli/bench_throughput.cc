@@ -99,7 +99,9 @@ int Run(const BenchFlags& flags) {
                               flags.engine.config.seed};
   auto requests = MakeRequests(flags.workload, source, interrupts);
   if (!requests.ok()) return Fail(requests.error());
-  MeasureRun(session->front(), WarmupRequests(flags.workload, source), false, interrupts);
+  const std::vector<Request> warmup =
+      WarmupRequests(flags.workload, source, session->front().config().max_model_len);
+  MeasureRun(session->front(), warmup, false, interrupts);
   session->front().ResetPrefixCache();
   if (*profile) (*profile)->Begin();
   const Measurement run =

@@ -135,8 +135,11 @@ Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags, const Work
   return RandomRequests(lengths, source.vocab_size, source.seed);
 }
 
-std::vector<Request> WarmupRequests(const WorkloadFlags& flags, const WorkloadSource& source) {
-  const std::vector<RequestLengths> lengths(flags.warmup_requests, {32, 8});
+std::vector<Request> WarmupRequests(const WorkloadFlags& flags, const WorkloadSource& source,
+                                    int32_t max_model_len) {
+  // The engine cuts outputs to the room that a prompt leaves, and refuses one that leaves none.
+  const std::vector<RequestLengths> lengths(flags.warmup_requests,
+                                            {std::clamp(max_model_len - 1, 1, 32), 8});
   return RandomRequests(lengths, source.vocab_size, ~source.seed);
 }
 

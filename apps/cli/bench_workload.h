@@ -44,8 +44,9 @@ struct WorkloadSource {
 // A signal that comes while --input's writer is silent ends the process.
 Result<std::vector<Request>> MakeRequests(const WorkloadFlags& flags, const WorkloadSource& source,
                                           InterruptSignals& interrupts);
-// Short ones to run before the clock starts.
-std::vector<Request> WarmupRequests(const WorkloadFlags& flags, const WorkloadSource& source);
+// Short ones to run before the clock starts, which fit into `max_model_len` tokens.
+std::vector<Request> WarmupRequests(const WorkloadFlags& flags, const WorkloadSource& source,
+                                    int32_t max_model_len);
 
 // The first `limit` rows (0: all) of a CSV text whose header names prompt_tokens, prompt_len or
 // input_len, and output_tokens or output_len; other columns are passed over. Errors name file, line

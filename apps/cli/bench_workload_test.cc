@@ -52,5 +52,20 @@ TEST(RandomRequests, AreAFunctionOfTheSeed) {
   for (const int32_t id : *first[0].prompt_token_ids) EXPECT_TRUE(id >= 0 && id < 100);
 }
 
+TEST(WarmupRequests, FitIntoTheModelsLength) {
+  WorkloadFlags flags;
+  flags.warmup_requests = 3;
+  const WorkloadSource source{.vocab_size = 50};
+  const auto prompt_len = [&](int32_t max_model_len) {
+    const auto requests = WarmupRequests(flags, source, max_model_len);
+    EXPECT_EQ(requests.size(), 3u);
+    return requests.at(2).prompt_token_ids->size();
+  };
+  EXPECT_EQ(prompt_len(4096), 32u);
+  EXPECT_EQ(prompt_len(33), 32u);
+  EXPECT_EQ(prompt_len(32), 31u);  // the engine wants room for a token of the answer
+  EXPECT_EQ(prompt_len(2), 1u);
+}
+
 }  // namespace
 }  // namespace vexact

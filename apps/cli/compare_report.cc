@@ -128,6 +128,7 @@ std::string WallPanel(const CompareReport& report) {
     svg += Line(x - 8, y_of(wall.least_s), x + 8, y_of(wall.least_s));
     svg +=
         Text(x, base + 18, fmt::format("{} {:.3f}", ModeName(report.modes[m].mode), wall.median_s));
+    svg += Text(x, base + 34, report.modes[m].attn_impl);
   }
   return svg + Line(kMargin, base, kMargin + kPanelWidth, base);
 }

@@ -8,6 +8,7 @@
 namespace vexact {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -21,7 +22,7 @@ StepStats Decode(int32_t sequences, double ms) {
 CompareMode ModeOf(Mode mode, std::vector<double> walls, double step_ms) {
   CompareMode result;
   result.mode = mode;
-  result.attn_impl = "fa";
+  result.attn_impl = mode == Mode::kInvariant ? "fa-one" : "fa-other";
   for (const double wall : walls) {
     CompareRun& run = result.runs.emplace_back();
     run.wall_s = wall;
@@ -87,6 +88,8 @@ TEST(CompareReport, JsonHasEveryFigure) {
   EXPECT_EQ(json["invariant_over_variant"], 2.0);
   EXPECT_EQ(json["same_batches"], true);
   EXPECT_EQ(json["modes"][0]["mode"], "invariant");
+  EXPECT_EQ(json["modes"][0]["attn_impl"], "fa-one");
+  EXPECT_EQ(json["modes"][1]["attn_impl"], "fa-other");
   EXPECT_EQ(json["modes"][0]["runs"].size(), 3u);
   EXPECT_EQ(json["modes"][1]["linear_calls_not_canonical"], 10);
   EXPECT_EQ(json["modes"][1]["decode_steps"][1]["sequences_up_to"], 4);
@@ -95,7 +98,7 @@ TEST(CompareReport, JsonHasEveryFigure) {
 TEST(CompareReport, MarkdownSaysHowOftenVariantWasFree) {
   const std::string text = CompareMarkdown(Report(), "picture.svg");
   EXPECT_THAT(text, HasSubstr("](picture.svg)"));
-  EXPECT_THAT(text, HasSubstr("| invariant | fa | 3.000 | 2.000 - 10.000 | 33.3 | 4 |"));
+  EXPECT_THAT(text, HasSubstr("| invariant | fa-one | 3.000 | 2.000 - 10.000 | 33.3 | 4 |"));
   EXPECT_THAT(text, HasSubstr("Invariant / variant: 2.0000"));
   EXPECT_THAT(text, HasSubstr("linear: 10 of 40 calls (25.0 %)"));
   EXPECT_THAT(text, HasSubstr("attention: 0 of 4 calls; no free schedule was faster"));
@@ -108,6 +111,7 @@ TEST(CompareReport, ThePictureHasBothModesInBothPanels) {
   EXPECT_EQ(svg.substr(svg.size() - 7), "</svg>\n");
   EXPECT_THAT(svg, HasSubstr("invariant 3.000"));
   EXPECT_THAT(svg, HasSubstr("variant 1.500"));
+  EXPECT_THAT(svg, AllOf(HasSubstr(">fa-one<"), HasSubstr(">fa-other<")));
   size_t curves = 0;
   for (size_t at = svg.find("<polyline"); at != std::string::npos;
        at = svg.find("<polyline", at + 1)) {

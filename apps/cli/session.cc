@@ -1,11 +1,9 @@
 #include "cli/session.h"
 
 #include <chrono>
-#include <optional>
 #include <utility>
 
 #include "common/flags.h"
-#include "engine/attention_choice.h"
 #include "kernels/backend.h"
 
 namespace vexact {
@@ -32,6 +30,15 @@ int ExitStatusOf(const Error& engine_error) {
   return usage ? kExitUsage : kExitFailure;
 }
 
+std::optional<AttentionDevice> DeviceOf(std::string_view device_flag) {
+  if (device_flag == "cpu") return AttentionDevice::kCpu;
+  return std::nullopt;
+}
+
+AttentionDevice DeviceOf(const Backend& backend) {
+  return backend.UsesHostMemory() ? AttentionDevice::kCpu : AttentionDevice::kHopper;
+}
+
 Status Session::OpenProbe(const std::string& path, EngineConfig& config) {
   if (path.empty()) return {};
   VX_ASSIGN_OR_RETURN(OutputFile file, OutputFile::Open(path));
@@ -52,9 +59,7 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   };
   std::unique_ptr<Session> session(new Session);
   EngineConfig config = flags.config;
-  std::optional<AttentionDevice> device;
-  if (flags.device == "cpu") device = AttentionDevice::kCpu;
-  const auto attention = CheckAttention(config, device);
+  const auto attention = CheckAttention(config, DeviceOf(flags.device));
   if (!attention.ok()) return fail(attention.error(), kExitUsage);
   if (const Status status = session->OpenProbe(flags.batch_probe, config); !status.ok()) {
     return fail(status.error(), kExitFailure);
@@ -66,8 +71,7 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   };
   auto backend = MakeBackend(flags.device, config.mode, (*attention)->kernels);
   if (!backend.ok()) return fail(backend.error(), kExitFailure);
-  device = (*backend)->UsesHostMemory() ? AttentionDevice::kCpu : AttentionDevice::kHopper;
-  if (const auto choice = CheckAttention(config, device); !choice.ok()) {
+  if (const auto choice = CheckAttention(config, DeviceOf(**backend)); !choice.ok()) {
     return fail(choice.error(), kExitUsage);
   }
   Result<LoadedModel> model = LoadModel(flags.model, std::move(backend).value(), options);

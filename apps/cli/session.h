@@ -3,11 +3,14 @@
 #define VEXACT_CLI_SESSION_H_
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "common/engine_flags.h"
 #include "common/interrupt.h"
 #include "common/output_file.h"
+#include "engine/attention_choice.h"
 #include "engine/engine_front.h"
 #include "engine/load_model.h"
 
@@ -16,6 +19,11 @@ namespace vexact {
 // The program's, if Engine::Create fails: what the command line asked for and this model cannot
 // have is wrong usage.
 int ExitStatusOf(const Error& engine_error);
+
+// What --device alone says of the device: nothing, unless it is "cpu".
+std::optional<AttentionDevice> DeviceOf(std::string_view device_flag);
+// What an open one is.
+AttentionDevice DeviceOf(const Backend& backend);
 
 class Session {
  public:

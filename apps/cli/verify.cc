@@ -1,5 +1,6 @@
 // vexact verify: receipts in, whether this machine computes the same answers out.
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -33,8 +34,12 @@ position. A model of other weights, profile, tokenizer or stop ids is refused be
 computed.
 Output: one JSON object a receipt, in their order: {"line", "index", "equal": true} or
 {"line", "index", "equal": false, "output", "position", "field", "receipt", "replay"}: the first
-difference; output and position count from 0.
-Exit status: 0 every receipt is equal, 1 one differs or the run failed, 2 wrong usage.)";
+difference; output and position count from 0; or {"line", "index", "equal": null, "reason":
+"timeout"}: --request-timeout-s ended the replay, which so says nothing about the receipt.
+Exit status: 0 every receipt is equal, 1 one differs or the run failed, 2 wrong usage, 3 none
+differs, but a replay timed out.)";
+
+constexpr int kExitTimeout = 3;
 
 struct NumberedReceipt {
   int64_t line = 0;
@@ -93,6 +98,18 @@ std::string VerdictJson(const NumberedReceipt& numbered,
   return json + "}";
 }
 
+std::string TimeoutJson(const NumberedReceipt& numbered) {
+  return fmt::format(R"({{"line":{},"index":{},"equal":null,"reason":"timeout"}})", numbered.line,
+                     numbered.receipt.answer.index);
+}
+
+bool TimedOut(const std::vector<RequestResult>& results) {
+  return std::ranges::any_of(results, [](const RequestResult& result) {
+    return std::ranges::find(result.samples, FinishReason::kTimeout,
+                             &SampleResult::finish_reason) != result.samples.end();
+  });
+}
+
 // Submits every receipt's requests; returns how many each has.
 std::vector<size_t> SubmitAll(const std::vector<NumberedReceipt>& receipts, EngineFront& front,
                               ResultBoard& board) {
@@ -120,6 +137,7 @@ std::vector<size_t> SubmitAll(const std::vector<NumberedReceipt>& receipts, Engi
 struct Verdicts {
   int64_t num_receipts = 0;
   int64_t num_equal = 0;
+  int64_t num_timed_out = 0;
 };
 
 // Replays everything and writes a verdict for each; a signal ends it early.
@@ -135,6 +153,12 @@ Verdicts Replay(const std::vector<NumberedReceipt>& receipts, Session& session, 
     while (static_cast<size_t>(verdicts.num_receipts) < receipts.size() &&
            results.size() == counts[verdicts.num_receipts]) {
       const NumberedReceipt& numbered = receipts[verdicts.num_receipts++];
+      if (TimedOut(results)) {
+        results.clear();
+        ++verdicts.num_timed_out;
+        output.WriteLine(TimeoutJson(numbered));
+        continue;
+      }
       const RequestResult replay =
           JoinReplay(numbered.receipt, std::exchange(results, {}), session.tokenizer());
       const auto difference = FirstDifference(numbered.receipt.answer, replay);
@@ -185,13 +209,19 @@ int Run(const VerifyFlags& flags) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   const auto num_receipts = static_cast<int64_t>(receipts->size());
   if (!flags.quiet) {
-    fmt::print(stderr, "{} receipts, {} equal, {:.2f} s\n", num_receipts, verdicts.num_equal,
-               elapsed.count());
+    fmt::print(stderr, "{} receipts, {} equal, {} timed out, {:.2f} s\n", num_receipts,
+               verdicts.num_equal, verdicts.num_timed_out, elapsed.count());
   }
   for (const Status& status : {output->Close(), session->Close()}) {
     if (!status.ok()) return Fail(status.error());
   }
-  return verdicts.num_equal == num_receipts ? kExitSuccess : kExitFailure;
+  if (verdicts.num_equal + verdicts.num_timed_out < num_receipts) return kExitFailure;
+  if (verdicts.num_timed_out == 0) return kExitSuccess;
+  return Fail({ErrorCode::kResourceExhausted,
+               fmt::format("verify: expected every replay within --request-timeout-s ({} s), found "
+                           "{} of {} timed out: nothing is known of their receipts",
+                           config.request_timeout_s, verdicts.num_timed_out, num_receipts)},
+              kExitTimeout);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "chat/json.h"
+
 namespace vexact {
 namespace {
 
@@ -75,6 +77,62 @@ Result<Value> WithTexts(const Value& messages, const ChatTemplate& chat) {
   return Value::FromList(std::move(made));
 }
 
+// A call's arguments as templates read them. OpenAI's clients send an object as its JSON text, and
+// "" where there are none.
+Result<Value> ParseArguments(const Value& arguments, const std::string& where) {
+  const std::string* const text = arguments.text();
+  const bool is_empty = text != nullptr ? text->empty() : arguments.is_none();
+  if (is_empty) return Value::FromDict({});
+  Value value = arguments;
+  if (text != nullptr) {
+    VX_ASSIGN_OR_RETURN(value, ParseChatJson(*text, where));
+  }
+  if (value.dict() != nullptr) return value;
+  return InvalidArgument("{}: expected an object or the JSON text of one, found {}", where,
+                         value.TypeName());
+}
+
+// {"function": {"arguments": TEXT}} with what the text says in its place.
+Result<Value> WithArguments(const Value& call, const std::string& where) {
+  const Value* const given = call.dict() == nullptr ? nullptr : call.dict()->Find("function");
+  if (given == nullptr || given->dict() == nullptr) return call;  // the template's to refuse
+  Dict function = *given->dict();
+  const Value* const arguments = function.Find("arguments");
+  VX_ASSIGN_OR_RETURN(Value parsed,
+                      ParseArguments(arguments == nullptr ? Value::FromNone() : *arguments,
+                                     where + ".function.arguments"));
+  function.Set(Shared("arguments"), std::move(parsed));
+  Dict made = *call.dict();
+  made.Set(Shared("function"), Value::FromDict(std::move(function)));
+  return Value::FromDict(std::move(made));
+}
+
+// The calls of an assistant's earlier turns with their arguments parsed, as vLLM and SGLang do it:
+// templates iterate over them. An empty list of calls is none, as in vLLM, since templates ask
+// whether there is one.
+Result<Value> WithCalls(const Value& messages) {
+  if (messages.sequence() == nullptr) return messages;  // the template's to refuse
+  std::vector<Value> made = messages.sequence()->items;
+  for (size_t i = 0; i < made.size(); ++i) {
+    if (made[i].dict() == nullptr) continue;
+    Dict message = *made[i].dict();
+    const Value* const role = message.Find("role");
+    const Value* const calls = message.Find("tool_calls");
+    const bool is_assistant =
+        role != nullptr && role->text() != nullptr && *role->text() == "assistant";
+    if (!is_assistant || calls == nullptr || calls->sequence() == nullptr) continue;
+    std::vector<Value> parsed = calls->sequence()->items;
+    for (size_t c = 0; c < parsed.size(); ++c) {
+      VX_ASSIGN_OR_RETURN(
+          parsed[c], WithArguments(parsed[c], fmt::format("messages[{}].tool_calls[{}]", i, c)));
+    }
+    message.Set(Shared("tool_calls"),
+                parsed.empty() ? Value::FromNone() : Value::FromList(std::move(parsed)));
+    made[i] = Value::FromDict(std::move(message));
+  }
+  return Value::FromList(std::move(made));
+}
+
 }  // namespace
 
 Result<std::vector<int32_t>> EncodeChat(const Result<ChatTemplate>& chat, const ChatInput& input,
@@ -83,9 +141,10 @@ Result<std::vector<int32_t>> EncodeChat(const Result<ChatTemplate>& chat, const 
   if (tokenizer == nullptr) {
     return InvalidArgument("messages: expected a model with a tokenizer, found none");
   }
-  ChatInput with_texts = input;
-  VX_ASSIGN_OR_RETURN(with_texts.messages, WithTexts(input.messages, *chat));
-  VX_ASSIGN_OR_RETURN(const std::string prompt, chat->Render(with_texts));
+  ChatInput prepared = input;
+  VX_ASSIGN_OR_RETURN(prepared.messages, WithTexts(input.messages, *chat));
+  VX_ASSIGN_OR_RETURN(prepared.messages, WithCalls(prepared.messages));
+  VX_ASSIGN_OR_RETURN(const std::string prompt, chat->Render(prepared));
   return tokenizer->Encode(prompt, {.add_special_tokens = false});
 }
 

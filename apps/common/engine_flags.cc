@@ -1,7 +1,6 @@
 #include "common/engine_flags.h"
 
 #include <string_view>
-#include <vector>
 
 #include "common/flags.h"
 #include "common/float_text.h"
@@ -22,11 +21,9 @@ void AddModeFlags(CLI::App& app, EngineConfig& config) {
               "about bits [invariant]")
       ->type_name("NAME")
       ->group(kGroup);
-  std::vector<std::string_view> names;
-  for (const AttentionImpl& impl : AttentionImpls()) names.push_back(impl.name);
   app.add_option("--attn-impl", config.attn_impl,
                  fmt::format("attention implementation, one of {} [follows --mode and --mask]",
-                             fmt::join(names, ", ")))
+                             AttentionImplNames()))
       ->type_name("NAME")
       ->group(kGroup);
   app.add_option("--mask", config.mask,

@@ -42,6 +42,7 @@ struct AnswerOptions {
   bool return_receipt = false;
   // Of /generate alone: where reported prompt log-probabilities begin, and whether there are any.
   int32_t logprob_start = 0;
+  bool text_in_logprobs = false;  // of /generate alone
 };
 
 struct ApiCall {

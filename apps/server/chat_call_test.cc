@@ -142,6 +142,55 @@ TEST_F(ChatCallTest, AContentOfTextPartsIsTheirText) {
   EXPECT_THAT(prompt(R"([{"type": "image_url"}])").error().message, HasSubstr("image_url"));
 }
 
+// As OpenAI's clients send back what a model called.
+TEST_F(ChatCallTest, ArgumentsOfACallAreTheObjectThatTheirTextSays) {
+  const auto prompt = [this](const std::string& calls, const std::string& role = "assistant") {
+    return Prompt(ordered_json::parse(fmt::format(
+        R"({{"messages": [{{"role": "{}", "content": "", "tool_calls": {}}}]}})", role, calls)));
+  };
+  const auto call = [](const std::string& arguments) {
+    return R"([{"id": "a", "type": "function", "function": {"name": "f", "arguments": )" +
+           arguments + "}}]";
+  };
+  const auto text_of = [](const std::string& json) { return ordered_json(json).dump(); };
+  UseTemplate(
+      "{% for c in messages[0].tool_calls %}{{ c.id }}:{{ c.function.name }}("
+      "{% for name, value in c.function.arguments.items() %}{{ name }}={{ value }};{% endfor %})"
+      "{% endfor %}");
+  EXPECT_EQ(*prompt(call(text_of(R"({"z": "Zürich", "a": 2, "l": [1.5, null]})"))),
+            "a:f(z=Zürich;a=2;l=[1.5, None];)");  // keys keep their order
+  EXPECT_EQ(*prompt(call(R"({"z": 1})")), "a:f(z=1;)");
+  for (const char* none : {R"("")", "null", R"("{}")", "{}"}) {
+    EXPECT_EQ(*prompt(call(none)), "a:f()") << none;
+  }
+  EXPECT_EQ(*prompt(R"([{"id": "a", "function": {"name": "f"}}, {"id": "b", "function": )"
+                    R"({"name": "g", "arguments": "{\"x\": 1}"}}])"),
+            "a:f()b:g(x=1;)");
+
+  const auto refusal = [&](const std::string& arguments) {
+    const auto refused = prompt(call(arguments));
+    EXPECT_FALSE(refused.ok()) << arguments;
+    const ApiError error = refused.ok() ? ApiError() : RequestError(refused.error());
+    EXPECT_EQ(error.status, 400);
+    EXPECT_EQ(error.param, "messages");
+    return error.message;
+  };
+  const std::string where = "messages[0].tool_calls[0].function.arguments: expected ";
+  EXPECT_THAT(refusal(text_of("{\"city\": ")), HasSubstr(where));
+  EXPECT_THAT(refusal(text_of("[1]")),
+              HasSubstr(where + "an object or the JSON text of one, found list"));
+  EXPECT_THAT(refusal(text_of("5")), HasSubstr("found int"));
+  EXPECT_THAT(refusal("[]"), HasSubstr("found list"));
+
+  // What is not an assistant's call is the template's.
+  UseTemplate("{{ messages[0].tool_calls | tojson }}");
+  EXPECT_EQ(*prompt(call(R"("{}")"), "user"), call(R"("{}")"));
+  EXPECT_EQ(*prompt(R"(["f", {"name": "f"}])"), R"(["f", {"name": "f"}])");
+  UseTemplate("{{ messages[0].tool_calls is defined }}");
+  EXPECT_EQ(*prompt("[]"), "False");
+  EXPECT_EQ(*prompt("[{}]"), "True");
+}
+
 TEST_F(ChatCallTest, RefusalsNameTheField) {
   UseTemplate("{{ raise_exception('roles!') if messages[0].role != 'user' }}{{ tools }}");
   struct Case {

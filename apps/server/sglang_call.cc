@@ -105,6 +105,11 @@ Result<Reports> TakeReports(json& object, const CallContext& context) {
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> top, TakeInteger(object, "top_logprobs_num"));
   VX_ASSIGN_OR_RETURN(const std::optional<int32_t> start, TakeInteger(object, "logprob_start_len"));
   VX_RETURN_IF_ERROR(CheckLogprobs("top_logprobs_num", top, context));
+  if (start && *start < -1) {
+    return InvalidArgument(
+        "{}: \"logprob_start_len\": expected a prompt token from 0 on, or -1 (none), found {}",
+        kBodyName, *start);
+  }
   reports.top = top.value_or(0);
   reports.start = start.value_or(-1);
   return reports;
@@ -119,6 +124,13 @@ Result<ApiCall> ParseSglang(const std::string& body, const CallContext& context)
   VX_RETURN_IF_ERROR(TakeModel(object, context));
   VX_ASSIGN_OR_RETURN(call.options.stream, TakeBool(object, "stream", false));
   VX_ASSIGN_OR_RETURN(const Reports reports, TakeReports(object, context));
+  VX_ASSIGN_OR_RETURN(call.options.text_in_logprobs,
+                      TakeBool(object, "return_text_in_logprobs", false));
+  if (call.options.text_in_logprobs && context.tokenizer == nullptr) {
+    return InvalidArgument(
+        "{}: \"return_text_in_logprobs\": expected a model with a tokenizer, found none",
+        kBodyName);
+  }
   const std::string prompt_field = object.contains("text") ? "text" : "input_ids";
   call.field_names = NamesOfPrompt(prompt_field);
   VX_ASSIGN_OR_RETURN(const json prompt, TakePrompt(object));

@@ -90,6 +90,50 @@ TEST_F(SglangTest, GenerateScoresAPromptWithoutAnAnswer) {
   EXPECT_EQ(Post("/generate", mixed).Json()["error"]["param"], "max_new_tokens");
 }
 
+// Clients index the list, or leave its first item out, whether they asked for values or not.
+TEST_F(SglangTest, TheInputsListIsThereWithoutAStartAndHasTheLastTokenWithoutAValue) {
+  json body = {{"input_ids", {5, 6, 7}},
+               {"sampling_params", {{"max_new_tokens", 1}}},
+               {"return_logprob", true},
+               {"top_logprobs_num", 2}};
+  for (const bool says_so : {false, true}) {
+    if (says_so) body["logprob_start_len"] = -1;
+    const json meta = Post("/generate", body).Json()["meta_info"];
+    EXPECT_EQ(meta["input_token_logprobs"], json::parse("[[null, 7, null]]"));
+    EXPECT_EQ(meta["input_top_logprobs"], json::parse("[null]"));
+    EXPECT_EQ(meta["output_top_logprobs"][0].size(), 2u);
+  }
+  body["logprob_start_len"] = -2;
+  EXPECT_EQ(Post("/generate", body).Json()["error"]["param"], "logprob_start_len");
+  body.erase("logprob_start_len");
+  body["return_logprob"] = false;
+  EXPECT_FALSE(Post("/generate", body).Json()["meta_info"].contains("input_token_logprobs"));
+}
+
+TEST_F(SglangTest, EveryLogprobBringsItsTokensTextWhereThatIsAskedFor) {
+  const std::string prompt = "a\u00e9<|eos|>";  // one token, two of a byte each, a special one
+  json body = {{"text", prompt},
+               {"sampling_params", {{"max_new_tokens", 1}, {"allowed_token_ids", {101}}}},
+               {"return_logprob", true},
+               {"logprob_start_len", 0},
+               {"top_logprobs_num", 1},
+               {"return_text_in_logprobs", false}};
+  const json without = Post("/generate", body).Json()["meta_info"];
+  body["return_text_in_logprobs"] = true;
+  const json meta = Post("/generate", body).Json()["meta_info"];
+  const std::vector<std::string> texts = {"a", "\ufffd", "\ufffd", "<|eos|>"};
+  ASSERT_EQ(meta["input_token_logprobs"].size(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(meta["input_token_logprobs"][i][2], texts[i]);
+    json item = without["input_token_logprobs"][i];
+    EXPECT_TRUE(item[2].is_null());
+    item[2] = texts[i];
+    EXPECT_EQ(meta["input_token_logprobs"][i], item);
+  }
+  EXPECT_EQ(meta["output_token_logprobs"][0][2], "b");
+  EXPECT_TRUE(meta["input_top_logprobs"][1][0][2].is_string());
+}
+
 TEST_F(SglangTest, GenerateGivesEverySampleAnIdOfItsOwn) {
   const json list = Post("/generate", {{"text", {"a", "b"}},
                                        {"sampling_params", {{"n", 2}, {"max_new_tokens", 1}}}})

@@ -46,30 +46,6 @@ void AppendItems(const std::vector<TokenLogprob>& tokens, size_t begin, std::str
   }
 }
 
-void AppendTop(const TokenLogprob& token, std::string& json) {
-  json += '[';
-  for (const TopLogprob& top : token.top) {
-    if (json.back() != '[') json += ',';
-    AppendSglangLogprob(top.logprob, top.token_id, json);
-  }
-  json += ']';
-}
-
-// "NAME_token_logprobs" and "NAME_top_logprobs" from tokens[begin] on; `first_id`: a token before
-// them of which nothing is known.
-void AppendLists(std::string_view name, const std::vector<TokenLogprob>& tokens, size_t begin,
-                 std::optional<int32_t> first_id, std::string& json) {
-  json += fmt::format(",\"{}_token_logprobs\":[", name);
-  if (first_id) json += fmt::format("[null,{},null]", *first_id);
-  AppendItems(tokens, begin, json, [&json](const TokenLogprob& token) {
-    AppendSglangLogprob(token.logprob, token.token_id, json);
-  });
-  json += fmt::format("],\"{}_top_logprobs\":[", name);
-  if (first_id) json += "null";
-  AppendItems(tokens, begin, json, [&json](const TokenLogprob& token) { AppendTop(token, json); });
-  json += ']';
-}
-
 // Of a call that hides its output.
 SampleResult WithoutOutput(const SampleResult& drawn) {
   SampleResult shown = drawn;
@@ -132,13 +108,46 @@ class Writer {
     return json + "}";
   }
 
+  void AppendItem(std::optional<float> logprob, int32_t id, std::string& json) const {
+    AppendSglangLogprob(options_.text_in_logprobs ? context_.tokenizer : nullptr, logprob, id,
+                        json);
+  }
+
+  void AppendTop(const TokenLogprob& token, std::string& json) const {
+    json += '[';
+    for (const TopLogprob& top : token.top) {
+      if (json.back() != '[') json += ',';
+      AppendItem(top.logprob, top.token_id, json);
+    }
+    json += ']';
+  }
+
+  // "NAME_token_logprobs" and "NAME_top_logprobs" from tokens[begin] on; `first_id`: a token before
+  // them of which nothing is known.
+  void AppendLists(std::string_view name, const std::vector<TokenLogprob>& tokens, size_t begin,
+                   std::optional<int32_t> first_id, std::string& json) const {
+    json += fmt::format(",\"{}_token_logprobs\":[", name);
+    if (first_id) AppendItem(std::nullopt, *first_id, json);
+    AppendItems(tokens, begin, json, [this, &json](const TokenLogprob& token) {
+      AppendItem(token.logprob, token.token_id, json);
+    });
+    json += fmt::format("],\"{}_top_logprobs\":[", name);
+    if (first_id) json += "null";
+    AppendItems(tokens, begin, json,
+                [this, &json](const TokenLogprob& token) { AppendTop(token, json); });
+    json += ']';
+  }
+
   void AppendReports(const RequestResult& result, const SampleResult& sample,
                      std::string& json) const {
-    if (result.show_prompt_logprobs) {
+    if (!result.show_prompt_logprobs) {
+      // Clients read the list in any case. As in SGLang it has the last token, without a value.
+      AppendLists("input", {}, 0, result.prompt_token_ids->back(), json);
+    } else {
       const auto start = static_cast<size_t>(options_.logprob_start);
       // prompt_logprobs[i] is of prompt token i + 1.
-      const std::optional<int32_t> first =
-          start == 0 ? std::optional(result.prompt_token_ids->front()) : std::nullopt;
+      std::optional<int32_t> first;
+      if (start == 0) first = result.prompt_token_ids->front();
       AppendLists("input", result.prompt_logprobs, start == 0 ? 0 : start - 1, first, json);
     }
     AppendLists("output", sample.logprobs, 0, std::nullopt, json);

@@ -100,10 +100,21 @@ void AppendChatLogprob(const Tokenizer* tokenizer, const TokenLogprob& token, st
   json += "]}";
 }
 
-void AppendSglangLogprob(float logprob, int32_t id, std::string& json) {
+void AppendSglangLogprob(const Tokenizer* texts, std::optional<float> logprob, int32_t id,
+                         std::string& json) {
   json += '[';
-  AppendLogprob(logprob, json);
-  json += fmt::format(",{},null]", id);
+  if (logprob) {
+    AppendLogprob(*logprob, json);
+  } else {
+    json += "null";
+  }
+  json += fmt::format(",{},", id);
+  if (texts == nullptr) {
+    json += "null";
+  } else {
+    AppendJsonString(std::string(BytesOfToken(texts, id)), json);
+  }
+  json += ']';
 }
 
 }  // namespace vexact

@@ -3,6 +3,7 @@
 #define VEXACT_SERVER_TOKEN_JSON_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ void AppendPromptLogprob(const Tokenizer* tokenizer, const TokenLogprob& token, 
 // {"token", "logprob", "bytes", "top_logprobs": [...]}, as chats have it.
 void AppendChatLogprob(const Tokenizer* tokenizer, const TokenLogprob& token, std::string& json);
 
-// SGLang's [LOGPROB, ID, null].
-void AppendSglangLogprob(float logprob, int32_t id, std::string& json);
+// SGLang's [LOGPROB, ID, TEXT]: none is null; so is the text where `texts` is.
+void AppendSglangLogprob(const Tokenizer* texts, std::optional<float> logprob, int32_t id,
+                         std::string& json);
 
 }  // namespace vexact
 

@@ -133,6 +133,12 @@ Status CheckContradictions(const AttentionImpl& impl, const AttentionQuery& quer
 std::span<const AttentionImpl> AttentionImpls() { return kImpls; }
 std::span<const std::string_view> AttentionMasks() { return kMasks; }
 
+std::string AttentionImplNames() {
+  std::vector<std::string_view> names;
+  for (const AttentionImpl& impl : kImpls) names.push_back(impl.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 MaskKind MaskKindOf(std::string_view mask) {
   const auto* const name = std::ranges::find(kMasks, mask);
   VX_CHECK(name != std::end(kMasks), "a mask's name");
@@ -151,9 +157,7 @@ Result<const AttentionImpl*> ChooseAttention(const AttentionQuery& query) {
                            Advice(query));
   }
   if (impl == nullptr) {
-    std::vector<std::string_view> names;
-    for (const AttentionImpl& known : kImpls) names.push_back(known.name);
-    return InvalidArgument("attn_impl: expected one of {}, found \"{}\"", fmt::join(names, ", "),
+    return InvalidArgument("attn_impl: expected one of {}, found \"{}\"", AttentionImplNames(),
                            query.attn_impl);
   }
   VX_RETURN_IF_ERROR(CheckContradictions(*impl, query));

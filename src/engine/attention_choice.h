@@ -33,6 +33,8 @@ struct AttentionImpl {
 
 // Every name, in the order of the documents.
 std::span<const AttentionImpl> AttentionImpls();
+// The same for people: "fa-invariant, fa-variant, ...".
+std::string AttentionImplNames();
 // "causal", and those that only `flex` has: a name for each MaskKind, in its order.
 std::span<const std::string_view> AttentionMasks();
 // Requires: one of these names.

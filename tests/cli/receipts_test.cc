@@ -338,6 +338,30 @@ TEST_F(Receipts, OfTimedOutRequestsAreTheBeginningOfTheReplay) {
   EXPECT_EQ(Verify(changed).exit_status, 1);
 }
 
+TEST_F(Receipts, ATimeoutOfTheReplayIsNoDifference) {
+  auto receipts = Generate(Requests());
+  // No replay is done in a nanosecond.
+  const std::vector<std::string> at_once = {"--request-timeout-s", "1e-9", "--quiet"};
+  const ProgramResult none = Verify(receipts, at_once);
+  EXPECT_EQ(none.exit_status, 3) << none.err;
+  EXPECT_THAT(none.err, HasSubstr("expected every replay within --request-timeout-s (1e-09 s), "
+                                  "found 5 of 5 timed out"));
+  const auto verdicts = JsonLines(none.out);
+  ASSERT_EQ(verdicts.size(), 5u);
+  for (size_t i = 0; i < verdicts.size(); ++i) {
+    EXPECT_EQ(verdicts[i],
+              (json{{"line", i + 1}, {"index", i}, {"equal", nullptr}, {"reason", "timeout"}}));
+  }
+  // One that differs decides the status. This one needs no replay: it has no tokens, and so cannot
+  // have finished at its length.
+  receipts[1]["outputs"][0]["tokens"] = json::array();
+  receipts[1]["outputs"][0]["finish_reason"] = "length";
+  const ProgramResult one = Verify(receipts, at_once);
+  EXPECT_EQ(one.exit_status, 1) << one.err;
+  EXPECT_EQ(JsonLines(one.out).at(1)["field"], "finish_reason");
+  EXPECT_EQ(JsonLines(one.out).at(2)["equal"], nullptr);
+}
+
 TEST_F(Receipts, TheWeightsIdIsKeptInTheCacheFolder) {
   const auto receipts = Generate(Requests());
   const std::filesystem::directory_iterator cache(folder_.path() + "/cache");

@@ -135,6 +135,26 @@ TEST(Usage, WrongFlagsAreStatusTwoWithNothingOnStandardOutput) {
   }
 }
 
+TEST(Usage, AMissingOrUnknownSubcommandIsAnsweredWithThoseThatThereAre) {
+  const std::string commands =
+      "vexact: command: expected one of generate, chat, score, verify, serve, bench, tokenize, "
+      "inspect, doctor, found ";
+  const std::string benches = "vexact: bench: expected one of throughput, compare, found ";
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{}, commands + "none\n"},
+      {{"bogus"}, commands + "\"bogus\"\n"},
+      {{"bogus", "--model", "/nowhere"}, commands + "\"bogus\"\n"},
+      {{"--bogus"}, commands + "\"--bogus\"\n"},
+      {{"bench"}, benches + "none\n"},
+      {{"bench", "bogus"}, benches + "\"bogus\"\n"},
+      {{"bench", "--bogus", "compare", "--model", "/nowhere"}, "not expected: --bogus"}};
+  for (const auto& [arguments, message] : wrong) {
+    const ProgramResult result = Vexact(arguments);
+    EXPECT_EQ(result.exit_status, 2);
+    EXPECT_THAT(result.err, HasSubstr(message)) << testing::PrintToString(arguments);
+  }
+}
+
 // Nothing is loaded for them: the model is not there.
 TEST(Usage, ContradictionsWithTheModeAreStatusTwoBeforeAnythingIsLoaded) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> refused = {
@@ -324,31 +344,6 @@ TEST(BenchThroughput, TakesTheConversationsOfADatasetThatFit) {
   EXPECT_EQ(three["prompt_tokens"], 4 + 9 + 1000);
   EXPECT_EQ(three["output_tokens"], 15);
   EXPECT_EQ(run({"--output-len", "5", "--num-requests", "2"})["num_requests"], 2);
-}
-
-TEST(BenchCompare, RunsBothModesOverTheSameBatchesAndWritesItsThreeFiles) {
-  const TempDir folder;
-  const ProgramResult result = Vexact({"bench", "compare", "--model", TinyModel(), "--num-requests",
-                                       "3", "--input-len", "20", "--output-len", "5", "--repeats",
-                                       "2", "--device", "cpu", "--out", folder.path()});
-  ASSERT_EQ(result.exit_status, 0) << result.err;
-  const json results = json::parse(ReadFileOrDie(folder.path() + "/results.json"));
-  EXPECT_EQ(results["same_batches"], true) << results["batch_difference"];
-  const json& invariant = results["modes"][0];
-  const json& variant = results["modes"][1];
-  EXPECT_EQ(invariant["attn_impl"], "fa-invariant");
-  EXPECT_EQ(variant["attn_impl"], "fa-variant");
-  for (const json& mode : {invariant, variant}) {
-    ASSERT_EQ(mode["runs"].size(), 2u);
-    EXPECT_EQ(mode["runs"][1]["output_tokens"], 15);
-    EXPECT_GT(mode["wall_s"]["median"], 0.0);
-  }
-  EXPECT_EQ(invariant["linear_calls_not_canonical"], 0);
-  EXPECT_EQ(variant["linear_calls_not_canonical"], variant["linear_calls"]);
-  EXPECT_EQ(result.out, ReadFileOrDie(folder.path() + "/compare.md"));
-  EXPECT_THAT(ReadFileOrDie(folder.path() + "/compare.svg"), HasSubstr("</svg>"));
-  EXPECT_EQ(Vexact({"bench", "compare", "--model", "/nowhere", "--mode", "variant"}).exit_status,
-            2);
 }
 
 TEST(Demo, ProvesInvarianceOfATinyModel) {
