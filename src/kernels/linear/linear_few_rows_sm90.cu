@@ -156,6 +156,15 @@ void Run(const sm90::LinearOperands& operands, unsigned blocks, Stream& stream) 
   sm90::LaunchDependent(kernel, blocks, kThreads, kBytes, stream, p);
 }
 
+// As much under way as fits: a block an SM with 180 KB and more, or two with 90 KB each.
+template <int kTokens>
+void RunOn(const sm90::LinearOperands& operands, unsigned blocks, Stream& stream) {
+  constexpr unsigned kFewBlocks = 128;
+  constexpr int kStages = 112 * 1024 / static_cast<int>(sizeof(Stage<kTokens>));
+  if (blocks <= kFewBlocks) return Run<kTokens, 2 * kStages>(operands, blocks, stream);
+  Run<kTokens, kStages>(operands, blocks, stream);
+}
+
 }  // namespace
 
 void LinearFewRowsSm90(const LinearArgs& args, Stream& stream) {
@@ -165,14 +174,12 @@ void LinearFewRowsSm90(const LinearArgs& args, Stream& stream) {
   }
   const sm90::LinearOperands operands = sm90::MakeLinearOperands(args);
   const auto blocks = static_cast<unsigned>((operands.w.rows + kOuts - 1) / kOuts);
-  // As much under way as fits: a block an SM with 200 KB and more, or two with 100 KB each.
-  constexpr unsigned kFewBlocks = 128;
-  if (tokens <= 8) {
-    return blocks <= kFewBlocks ? Run<8, 12>(operands, blocks, stream)
-                                : Run<8, 6>(operands, blocks, stream);
-  }
-  return blocks <= kFewBlocks ? Run<16, 10>(operands, blocks, stream)
-                              : Run<16, 5>(operands, blocks, stream);
+  if (tokens <= 8) return RunOn<8>(operands, blocks, stream);
+  if (tokens <= 16) return RunOn<16>(operands, blocks, stream);
+  if (tokens <= 24) return RunOn<24>(operands, blocks, stream);
+  if (tokens <= 32) return RunOn<32>(operands, blocks, stream);
+  if (tokens <= 48) return RunOn<48>(operands, blocks, stream);
+  return RunOn<64>(operands, blocks, stream);
 }
 
 }  // namespace vexact

@@ -211,6 +211,7 @@ Result<std::optional<double>> LinearProver::Time(const LinearSchedule& schedule,
   for (int call = 0; call < calls && runs; ++call) {
     const int copy = call % static_cast<int>(copies_.size());
     runs = RunLinearSchedule(schedule, Args(rows, copy, y_.get()), workspace, stream_);
+    LaunchNeighbour(stream_);
   }
   cudaGraph_t captured = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(stream_.cuda, &captured);

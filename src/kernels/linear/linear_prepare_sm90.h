@@ -36,8 +36,9 @@ class LinearProver {
                                                       int64_t max_rows);
 
   // Requires: CountDifferences ran the schedule at these rows, so that its code is loaded.
-  // Microseconds a call, in a graph of calls whose weights are not in the L2 cache; none if the
-  // schedule does not run.
+  // Microseconds a call, in a graph of calls whose weights are not in the L2 cache, each with a
+  // small kernel of ours behind it, as in a layer: one that starts while the kernel ahead drains,
+  // and lets the next one start, is faster there than alone. None if the schedule does not run.
   Result<std::optional<double>> Time(const LinearSchedule& schedule, int64_t rows);
   // How many words differ from the chain kernel's; none if the schedule does not run.
   Result<std::optional<uint64_t>> CountDifferences(const LinearSchedule& schedule, int64_t rows);

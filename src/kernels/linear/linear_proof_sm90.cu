@@ -1,6 +1,8 @@
 #include "kernels/linear/linear_proof_sm90.h"
 
+#include "kernels/sm90/dependent_launch.cuh"
 #include "kernels/sm90/launch.cuh"
+#include "kernels/sm90/reduce.cuh"
 #include "numerics/words.h"
 
 namespace vexact {
@@ -46,6 +48,11 @@ __global__ void CountDifferencesKernel(Rows<const T> a, Rows<const T> b,
   if (count > 0) atomicAdd(differences, count);
 }
 
+__global__ void NeighbourKernel() {
+  sm90::AllowLater();
+  sm90::WaitForEarlier();
+}
+
 template <typename T>
 void LaunchCount(Rows<const T> a, Rows<const T> b, unsigned long long* differences,
                  const Stream& stream) {
@@ -67,6 +74,10 @@ void FillProofWeights(Rows<bf16> w, Stream& stream) {
 
 void FillProofBias(bf16* bias, int64_t count, Stream& stream) {
   sm90::Launch(FillBiasKernel, BlocksFor(count), kThreads, 0, stream, bias, count);
+}
+
+void LaunchNeighbour(Stream& stream) {
+  sm90::LaunchDependent(NeighbourKernel, 1, sm90::kWarp, 0, stream);
 }
 
 void CountDifferences(Rows<const bf16> a, Rows<const bf16> b, unsigned long long* differences,

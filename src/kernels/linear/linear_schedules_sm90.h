@@ -13,7 +13,7 @@ void LinearChainSm90(const LinearArgs& args, Stream& stream);
 
 // At most kLinearFewRows rows of x at the speed of reading the weights, in_features a multiple of
 // kLinearFewRowsDepth. Other calls, and an x without 16-byte rows, go to the chain kernel.
-inline constexpr int kLinearFewRows = 16;
+inline constexpr int kLinearFewRows = 64;
 inline constexpr int kLinearFewRowsDepth = 64;
 void LinearFewRowsSm90(const LinearArgs& args, Stream& stream);
 

@@ -85,11 +85,11 @@ TEST_F(LinearSm90Test, TheKernelForFewRowsHasTheChainsBitsAtItsEdges) {
   constexpr LinearProblem kEdges[] = {{1032, 64, true, false},     {72, 192, false, true},
                                       {8192, 1600, false, true},   {8200, 576, true, false},
                                       {40008, 2048, false, false}, {2056, 6144, true, true}};
-  constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16};
+  constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16, 17, 24, 31, 32, 48, 49, 64};
   const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
   const Status prepared = linear->Prepare(kEdges, kFewRows);
   EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-  EXPECT_EQ(linear->Choices().size(), 30);
+  EXPECT_EQ(linear->Choices().size(), 72);
 }
 
 TEST_F(LinearSm90Test, OddShapesAreOurs) {

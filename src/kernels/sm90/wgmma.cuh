@@ -106,7 +106,7 @@ __device__ __forceinline__ void WgmmaStep(float (&d)[16][4], uint64_t a, uint64_
       : "l"(a), "l"(b), "r"(accumulate ? 1 : 0));
 }
 
-// D = A B + D, 8 or 16 columns.
+// D = A B + D, 8 to 64 columns.
 __device__ __forceinline__ void WgmmaStep(float (&d)[1][4], uint64_t a, uint64_t b) {
   asm volatile(
       "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, 1, 1, 1, 0, 0;"
@@ -118,6 +118,43 @@ __device__ __forceinline__ void WgmmaStep(float (&d)[2][4], uint64_t a, uint64_t
       "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
       "%8, %9, 1, 1, 1, 0, 0;"
       : VX_FRAGMENT(0), VX_FRAGMENT(1)
+      : "l"(a), "l"(b));
+}
+
+__device__ __forceinline__ void WgmmaStep(float (&d)[3][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n24k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11"
+      "}, %12, %13, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2)
+      : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void WgmmaStep(float (&d)[4][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+      "}, %16, %17, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3)
+      : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void WgmmaStep(float (&d)[6][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n48k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23"
+      "}, %24, %25, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3), VX_FRAGMENT(4),
+        VX_FRAGMENT(5)
+      : "l"(a), "l"(b));
+}
+__device__ __forceinline__ void WgmmaStep(float (&d)[8][4], uint64_t a, uint64_t b) {
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+      "}, %32, %33, 1, 1, 1, 0, 0;"
+      : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3), VX_FRAGMENT(4),
+        VX_FRAGMENT(5), VX_FRAGMENT(6), VX_FRAGMENT(7)
       : "l"(a), "l"(b));
 }
 
