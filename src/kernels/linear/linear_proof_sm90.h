@@ -46,8 +46,8 @@ void FillProofInputs(Rows<bf16> x, Stream& stream);
 void FillProofWeights(Rows<bf16> w, Stream& stream);
 void FillProofBias(bf16* bias, int64_t count, Stream& stream);
 
-// A kernel that does nothing, queued as a layer's small kernels are, between two linears.
-void LaunchNeighbour(Stream& stream);
+// A kernel that takes this time and nothing else, queued as a layer's small kernels are.
+void LaunchNeighbour(uint64_t nanoseconds, Stream& stream);
 
 // Adds the number of canonical words that differ to `*differences`, a count on the device.
 void CountDifferences(Rows<const bf16> a, Rows<const bf16> b, unsigned long long* differences,
