@@ -32,7 +32,7 @@ struct AttentionShared<kHeadDim, true> {
   using Ring = KvRing<kHeadDim, kHeadDim == 128 ? 4 : 8>;  // 128 KB
 
   Ring ring;
-  QueryBarriers queries;
+  PrefillBarriers barriers;
   // What the consumers keep beside it; they meet before decode work that follows on prefill.
   union {
     DecodeShared<kHeadDim> decode;
@@ -48,7 +48,7 @@ __device__ __forceinline__ void Consume(const AttentionParameters& p, const Bloc
   auto run = static_cast<int32_t>(blockIdx.x);
   if constexpr (kPrefill) {
     if (work.prefill_units > 0) {
-      PrefillConsumer<Ring, Mask> prefill(p, &shared->prefill, &shared->queries, &reader);
+      PrefillConsumer<Ring, Mask> prefill(p, &shared->prefill, &shared->barriers, &reader);
       Ticket ticket = shared->ring.template FirstTicket<Mask>(p, work);
       for (; ticket.number < work.prefill_units; ticket = reader.NextTicket()) {
         prefill.RunUnit(ticket.work);
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
   AllowLater();
   if (threadIdx.x == 0) {
     shared->ring.Init();
-    if constexpr (kPrefill) shared->queries.Init();
+    if constexpr (kPrefill) shared->barriers.Init();
   }
   if (WarpIndex() == 1) shared->ring.LoadOwnRun(p);
   if (kPrefill && WarpIndex() == 2) shared->ring.LoadOwnUnit(p);
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
     } else if constexpr (kPrefill) {
       if (work.prefill_units == 0 || warp > 2) return;
       const Ticket first = shared->ring.template FirstTicket<Mask>(p, work);
-      QueryCopier<Ring> copier(p, warp - 1, &shared->ring, &shared->prefill, &shared->queries);
+      QueryCopier<Ring> copier(p, warp - 1, &shared->ring, &shared->prefill, &shared->barriers);
       WaitForEarlier();
       copier.Run(work, first);
     }

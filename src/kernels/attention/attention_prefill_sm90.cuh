@@ -9,6 +9,7 @@
 #ifndef VEXACT_KERNELS_ATTENTION_ATTENTION_PREFILL_SM90_CUH_
 #define VEXACT_KERNELS_ATTENTION_ATTENTION_PREFILL_SM90_CUH_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/attention/attention_ring_sm90.cuh"
@@ -38,10 +39,10 @@ struct PrefillShared {
   float4 fold[kHeadDim / 8 - kHeldFragments<kHeadDim>][kConsumers];
 };
 
-// Of each warpgroup's queries.
-struct QueryBarriers {
-  uint64_t full[2];
-  uint64_t empty[2];
+struct PrefillBarriers {
+  uint64_t full[2];   // of each warpgroup's queries
+  uint64_t empty[2];  // likewise
+  uint64_t finite;    // both groups have seen to the values of a tile
 
   // By one thread; then __syncthreads.
   __device__ __forceinline__ void Init() {
@@ -49,6 +50,7 @@ struct QueryBarriers {
       InitBarrier(SharedAddress(&full[i]), kWarp);
       InitBarrier(SharedAddress(&empty[i]), 4);  // warps
     }
+    InitBarrier(SharedAddress(&finite), kConsumers);
     FenceBarrierInit();
   }
 };
@@ -60,7 +62,7 @@ class QueryCopier {
   static constexpr int kHeadDim = Ring::kHeadDim;
 
   __device__ QueryCopier(const AttentionParameters& p, int group, Ring* ring,
-                         PrefillShared<kHeadDim>* shared, QueryBarriers* barriers)
+                         PrefillShared<kHeadDim>* shared, PrefillBarriers* barriers)
       : p_(p),
         group_(group),
         reader_(ring),
@@ -153,17 +155,17 @@ class PrefillConsumer {
   using Place = typename Reader::Place;
   using Visible = VisibleRun<Mask::kFromStart>;
 
-  __device__ PrefillConsumer(const AttentionParameters& p, Shared* shared, QueryBarriers* barriers,
-                             Reader* reader)
+  __device__ PrefillConsumer(const AttentionParameters& p, Shared* shared,
+                             PrefillBarriers* barriers, Reader* reader)
       : p_(p),
         parked_(shared->fold),
         reader_(reader),
         q_(HeldAddress(shared->q[Group()])),
-        q_full_(HeldAddress(&barriers->full[Group()])) {}
+        barriers_(HeldAddress(barriers)) {}
 
   __device__ __forceinline__ void RunUnit(const PrefillWork& unit) {
     const StepSequence& s = unit.rows.sequence;
-    const int32_t row0 = unit.rows.begin + Group() * kGroupRows;
+    const int32_t row0 = unit.rows.begin + static_cast<int32_t>(Group()) * kGroupRows;
     // Tiles of the group: none of a group without rows.
     const bool has_rows = row0 < unit.rows.end;
     const int32_t last_row = unit.rows.end - 1;
@@ -184,7 +186,7 @@ class PrefillConsumer {
   static constexpr int kHalfBytes = kAttentionTile * 128;  // 64 columns of a tile
   static constexpr int kHeld = kHeldFragments<kHeadDim>;
 
-  static __device__ __forceinline__ int Group() { return WarpIndex() / 4; }
+  static __device__ __forceinline__ uint32_t Group() { return threadIdx.x / (4 * kWarp); }
 
   // The group's tiles; then state_.o and fold_ hold the rows' whole fold.
   __device__ __forceinline__ void RunTiles(int32_t first_tile, int32_t tile_end) {
@@ -194,7 +196,7 @@ class PrefillConsumer {
     FoldScales scales[2];
     fold_[0] = fold_[1] = {-INFINITY, 0.0f};
     state_.ClearSums();
-    WaitBarrier(q_full_, q_round_);
+    WaitBarrier(barriers_ + offsetof(PrefillBarriers, full) + 8 * Group(), q_round_);
     q_round_ ^= 1;
     Place keys = reader_->Take();
     IssueScores(reader_->Await(keys), s);
@@ -253,7 +255,7 @@ class PrefillConsumer {
   // The unit's scores are computed: its queries are no longer read.
   __device__ __forceinline__ void ReleaseQueries() const {
     __syncwarp();
-    if (Lane() == 0) Arrive(q_full_ + offsetof(QueryBarriers, empty));
+    if (Lane() == 0) Arrive(barriers_ + offsetof(PrefillBarriers, empty) + 8 * Group());
   }
 
   __device__ __forceinline__ void Softmax(int32_t tile, float (&s)[16][4], float (&rescale)[2]) {
@@ -308,9 +310,18 @@ class PrefillConsumer {
     if (!to_all_.SeesAll(start, start + kAttentionTile)) [[unlikely]] {
       ZeroUnseen(values);
       FenceAsyncProxy();
-      MeetConsumers();
+      MeetOnValues();
     }
     return values;
+  }
+
+  // Not by a named barrier: the groups come from different places of this code, and
+  // compute-sanitizer takes one barrier's instructions for as many meetings.
+  __device__ __forceinline__ void MeetOnValues() {
+    const uint32_t finite = barriers_ + static_cast<uint32_t>(offsetof(PrefillBarriers, finite));
+    Arrive(finite);
+    WaitBarrier(finite, values_round_);
+    values_round_ ^= 1;
   }
 
   // A thread's pieces of 16 bytes lie 32 rows apart.
@@ -407,8 +418,9 @@ class PrefillConsumer {
   float4 (*parked_)[kConsumers];
   Reader* reader_;
   uint32_t q_;  // the group's queries
-  uint32_t q_full_;
+  uint32_t barriers_;
   uint32_t q_round_ = 0;
+  uint32_t values_round_ = 0;
   Visible to_all_;    // of the unit's rows
   Visible visible0_;  // to rows g and g + 8 of the warp
   Visible visible1_;
