@@ -77,6 +77,23 @@ struct RowSum {
   float l;
 };
 
+// The rest of tree128 for two rows, from the sums of a thread's pairs: to element 0 of each.
+__device__ __forceinline__ void SumTrees(float (&tree)[2][16]) {
+#pragma unroll
+  for (int stride = 1; stride < 16; stride *= 2) {
+#pragma unroll
+    for (int n = 0; n < 16; n += 2 * stride) {
+#pragma unroll
+      for (auto& x : tree) x[n] = __fadd_rn(x[n], x[n + stride]);
+    }
+  }
+#pragma unroll
+  for (int distance = 1; distance < 4; distance *= 2) {
+#pragma unroll
+    for (auto& x : tree) x[0] = __fadd_rn(x[0], __shfl_xor_sync(~0u, x[0], distance));
+  }
+}
+
 // Rows g and g + 8 of the warp in s (elements 0 and 1, 2 and 3 of each fragment) become P before
 // its rounding to bf16; of the tile's positions those that a row does not see are 0. rescale: what
 // O is multiplied by. A row that sees nothing of the tile keeps everything else as it was. Both
@@ -129,19 +146,7 @@ __device__ __forceinline__ void SoftmaxRows(float (&s)[16][4],
       tree[row][n] = __fadd_rn(s[n][2 * row], s[n][2 * row + 1]);
     }
   }
-#pragma unroll
-  for (int stride = 1; stride < 16; stride *= 2) {
-#pragma unroll
-    for (int n = 0; n < 16; n += 2 * stride) {
-#pragma unroll
-      for (auto& x : tree) x[n] = __fadd_rn(x[n], x[n + stride]);
-    }
-  }
-#pragma unroll
-  for (int distance = 1; distance < 4; distance *= 2) {
-#pragma unroll
-    for (auto& x : tree) x[0] = __fadd_rn(x[0], __shfl_xor_sync(~0u, x[0], distance));
-  }
+  SumTrees(tree);
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
     sum[row].l = __fadd_rn(__fmul_rn(sum[row].l, rescale[row]), tree[row][0]);
