@@ -198,8 +198,7 @@ int Run(const VerifyFlags& flags) {
   int exit_status = kExitSuccess;
   const auto session = Session::Open(flags.engine, flags.quiet, interrupts, exit_status);
   if (session == nullptr) return exit_status;
-  const EngineConfig& config = session->front().config();
-  const auto model = IdentifyModel(flags.engine.model, config);
+  const auto model = IdentifyModel(flags.engine.model, session->front().config());
   if (!model.ok()) return Fail(model.error());
   if (const Status status = CheckModels(*receipts, *model, flags); !status.ok()) {
     return Fail(status.error());
@@ -217,11 +216,12 @@ int Run(const VerifyFlags& flags) {
   }
   if (verdicts.num_equal + verdicts.num_timed_out < num_receipts) return kExitFailure;
   if (verdicts.num_timed_out == 0) return kExitSuccess;
-  return Fail({ErrorCode::kResourceExhausted,
-               fmt::format("verify: expected every replay within --request-timeout-s ({} s), found "
-                           "{} of {} timed out: nothing is known of their receipts",
-                           config.request_timeout_s, verdicts.num_timed_out, num_receipts)},
-              kExitTimeout);
+  return Fail(
+      {ErrorCode::kResourceExhausted,
+       fmt::format("verify: expected every replay within --request-timeout-s ({} s), found "
+                   "{} of {} timed out: nothing is known of their receipts",
+                   flags.engine.config.request_timeout_s, verdicts.num_timed_out, num_receipts)},
+      kExitTimeout);
 }
 
 }  // namespace
