@@ -15,7 +15,7 @@ inline constexpr int kGroupRows = 64;                    // of a consumer warpgr
 inline constexpr int kQueryRunBytes = kGroupRows * 128;  // 64 columns of its queries
 
 // Of a thread's fragments of O, those whose fold stays in registers: what fits beside the rest (all
-// in shared memory, 8192 tokens: 603 us; 4: 595; 6: 572; 8: 593).
+// in shared memory, 8192 tokens: 603 us; 4: 595; 6: 583; 8: 593).
 template <int kHeadDim>
 inline constexpr int kHeldFragments = kHeadDim == 128 ? 6 : 1;
 
