@@ -144,7 +144,7 @@ class KvStream {
   // Begins to copy; nobody reads the slots any more. barrier: the group's named one.
   __device__ KvStream(const sm90::AttentionParameters& p, Shared* shared, int thread, int barrier,
                       const Tiles& tiles)
-      : slots_(HeldAddress(shared->slots)), barrier_(barrier), copies_(p, thread, tiles) {
+      : slots_(sm90::HeldAddress(shared->slots)), barrier_(barrier), copies_(p, thread, tiles) {
 #pragma unroll 1
     for (int i = 0; i < kSlots - 1; ++i) CopyNext();
   }
@@ -203,7 +203,7 @@ class KvRing {
   }
 
   __device__ KvRing(Shared* shared, Barriers* barriers)
-      : slots_(HeldAddress(shared->slots)), full_(HeldAddress(barriers->full)) {}
+      : slots_(sm90::HeldAddress(shared->slots)), full_(sm90::HeldAddress(barriers->full)) {}
 
   // The next item.
   __device__ __forceinline__ uint32_t Await() {

@@ -54,7 +54,7 @@ class TeamWarp {
 
   // warp: index in the team; barrier: its named barrier.
   __device__ TeamWarp(Shared* shared, int warp, int barrier)
-      : shared_(shared), at_(HeldAddress(shared)), warp_(warp), barrier_(barrier) {}
+      : shared_(shared), at_(sm90::HeldAddress(shared)), warp_(warp), barrier_(barrier) {}
 
   // The team's row that index i of this lane is.
   static __device__ __forceinline__ int Row(int i) { return i * 8 + sm90::Lane() / 4; }

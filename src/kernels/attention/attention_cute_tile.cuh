@@ -51,14 +51,6 @@ LaneOfB() {  // columns 0-7, then 8-15 of B, which are rows here
   return {sm90::Lane() / 16 * 8 + sm90::Lane() % 8, sm90::Lane() / 8 % 2};
 }
 
-// The address in the shared window, kept: the compiler would else find it anew at each use, from
-// the block's place in its cluster.
-__device__ __forceinline__ uint32_t HeldAddress(const void* shared) {
-  uint32_t address = sm90::SharedAddress(shared);
-  asm("" : "+r"(address));
-  return address;
-}
-
 // 16 bytes of shared memory, given their address in the shared window (SharedAddress in mma.cuh).
 __device__ __forceinline__ cute::uint128_t& AtShared(uint32_t address) {
   return *static_cast<cute::uint128_t*>(__cvta_shared_to_generic(address));

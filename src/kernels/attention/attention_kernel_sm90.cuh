@@ -98,7 +98,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 1)
     } else if constexpr (kPrefill) {
       if (work.prefill_units == 0 || warp > 2) return;
       const Ticket first = shared->ring.template FirstTicket<Mask>(p, work);
-      QueryCopier<Ring> copier(p, warp - 1, &shared->ring, &shared->prefill, &shared->barriers);
+      QueryCopier<Ring> copier(p, warp - 1, &shared->ring, shared->prefill.q[warp - 1],
+                               &shared->barriers);
       WaitForEarlier();
       copier.Run(work, first);
     }

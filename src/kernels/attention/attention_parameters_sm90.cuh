@@ -113,6 +113,13 @@ __device__ __forceinline__ int64_t PackedRowOffset(const AttentionParameters& p,
   return (s.first_row + token) * stride + head * head_dim;
 }
 
+// Rows that can be read and written 16 bytes at a time.
+template <typename T>
+__device__ __forceinline__ bool HaveAlignedRows(const Rows<T>& rows) {
+  return (reinterpret_cast<uintptr_t>(rows.data) | static_cast<uintptr_t>(rows.stride * 2)) % 16 ==
+         0;
+}
+
 __device__ __forceinline__ uint32_t LoadPair(const bf16* x, bool words) {
   if (words) return *reinterpret_cast<const uint32_t*>(x);
   return x[0].bits | static_cast<uint32_t>(x[1].bits) << 16;

@@ -14,24 +14,11 @@ namespace vexact::sm90 {
 inline constexpr int kGroupRows = 64;                    // of a consumer warpgroup
 inline constexpr int kQueryRunBytes = kGroupRows * 128;  // 64 columns of its queries
 
-// Of a thread's fragments of O, those whose fold stays in registers: what fits beside the rest (all
-// in shared memory, 8192 tokens: 603 us; 4: 595; 6: 583; 8: 593).
-template <int kHeadDim>
-inline constexpr int kHeldFragments = kHeadDim == 128 ? 6 : 1;
-
 // What lane `lane` holds as `row`.
 template <typename T>
 __device__ __forceinline__ T* RowOfLane(T* row, int lane) {
   return reinterpret_cast<T*>(__shfl_sync(kAllLanes, reinterpret_cast<uintptr_t>(row), lane));
 }
-
-template <int kHeadDim>
-struct PrefillShared {
-  // Of each warpgroup: runs of 64 columns, each [64][64], as wgmma reads an operand.
-  alignas(1024) unsigned char q[2][kHeadDim / 64][kQueryRunBytes];
-  // Of each consumer thread: O of the segments before the one in progress, but what it holds.
-  float4 fold[kHeadDim / 8 - kHeldFragments<kHeadDim>][kConsumers];
-};
 
 struct PrefillBarriers {
   uint64_t full[2];   // of each warpgroup's queries
@@ -55,12 +42,13 @@ class QueryCopier {
  public:
   static constexpr int kHeadDim = Ring::kHeadDim;
 
-  __device__ QueryCopier(const AttentionParameters& p, int group, Ring* ring,
-                         PrefillShared<kHeadDim>* shared, PrefillBarriers* barriers)
+  // q: the group's, runs of 64 columns, each [kGroupRows][64], as wgmma reads an operand.
+  __device__ QueryCopier(const AttentionParameters& p, int group, Ring* ring, const void* q,
+                         PrefillBarriers* barriers)
       : p_(p),
         group_(group),
         reader_(ring),
-        q_(SharedAddress(shared->q[group])),
+        q_(SharedAddress(q)),
         full_(SharedAddress(&barriers->full[group])),
         empty_(SharedAddress(&barriers->empty[group])) {}
 
@@ -76,9 +64,7 @@ class QueryCopier {
   // Rows that are not there become zeros. A lane finds the place of a row, for all lanes: found by
   // each lane for each of its pieces they took 1 us more of a launch.
   __device__ __forceinline__ void Copy(const PrefillWork& work, int32_t row0) {
-    const bool aligned =
-        (reinterpret_cast<uintptr_t>(p_.q.data) | static_cast<uintptr_t>(p_.q.stride * 2)) % 16 ==
-        0;
+    const bool aligned = HaveAlignedRows(p_.q);
     WaitBarrier(empty_, round_ ^ 1);
 #pragma unroll 1
     for (int half = 0; half < kGroupRows; half += kWarp) {

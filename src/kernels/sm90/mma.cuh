@@ -51,7 +51,8 @@ __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-// The same, kept in a register: the compiler makes it anew for each use otherwise.
+// The same, kept: the compiler would else find it anew at each use, from the block's place in its
+// cluster.
 __device__ __forceinline__ uint32_t HeldAddress(const void* pointer) {
   uint32_t address = SharedAddress(pointer);
   asm("" : "+r"(address));
