@@ -6,10 +6,10 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/threads.h"
 #include "cli/bench.h"
 #include "cli/bench_workload.h"
 #include "cli/compare_report.h"
@@ -149,11 +149,8 @@ class Comparison {
 
   Status MeasureFloor() {
     const int32_t threads = flags_.engine.config.num_threads;
-    VX_ASSIGN_OR_RETURN(
-        ThreadPool pool,
-        ThreadPool::Create(
-            threads > 0 ? threads
-                        : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))));
+    VX_ASSIGN_OR_RETURN(ThreadPool pool,
+                        ThreadPool::Create(threads > 0 ? threads : HardwareThreads()));
     // On the free backend: the floor is what the device can do, not what the mode allows.
     VX_ASSIGN_OR_RETURN(const DeviceSpeed speed, MeasureDevice(models_[1]->backend(), pool));
     report_.floor = {.weight_words = WeightWordsOf(models_[0]->config()),

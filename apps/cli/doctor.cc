@@ -2,9 +2,9 @@
 
 #include <chrono>
 #include <memory>
-#include <thread>
 #include <utility>
 
+#include "base/threads.h"
 #include "cli/commands.h"
 #include "cli/device_speed.h"
 #include "cli/digest_file.h"
@@ -180,11 +180,8 @@ class Doctor {
 Result<bool> Examine(const DoctorFlags& flags, AttentionKernels attention) {
   VX_ASSIGN_OR_RETURN(OutputFile output, OutputFile::Open("-"));
   VX_ASSIGN_OR_RETURN(const auto device, OpenBackend(flags.device, Mode::kInvariant, attention));
-  VX_ASSIGN_OR_RETURN(
-      ThreadPool pool,
-      ThreadPool::Create(
-          flags.threads > 0 ? flags.threads
-                            : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
+  VX_ASSIGN_OR_RETURN(ThreadPool pool,
+                      ThreadPool::Create(flags.threads > 0 ? flags.threads : HardwareThreads()));
   VX_ASSIGN_OR_RETURN(const bool all_right, Doctor(flags, *device, output, std::move(pool)).Run());
   VX_RETURN_IF_ERROR(output.Close());
   return all_right;

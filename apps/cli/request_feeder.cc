@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/threads.h"
 #include "common/chat_prompt.h"
 
 namespace vexact {
@@ -19,9 +20,12 @@ RequestFeeder::RequestFeeder(const FeederOptions& options, const Tokenizer* toke
 
 RequestFeeder::~RequestFeeder() { Stop(); }
 
-void RequestFeeder::Start(LineReader reader) {
-  thread_ =
-      std::thread([this, reader = std::move(reader)]() mutable { ReadAll(std::move(reader)); });
+Status RequestFeeder::Start(LineReader reader) {
+  VX_ASSIGN_OR_RETURN(thread_,
+                      StartThread("reading requests", [this, reader = std::move(reader)]() mutable {
+                        ReadAll(std::move(reader));
+                      }));
+  return {};
 }
 
 void RequestFeeder::SubmitOnly(Request request) {

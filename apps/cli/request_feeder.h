@@ -33,8 +33,9 @@ class RequestFeeder {
   RequestFeeder(const RequestFeeder&) = delete;
   RequestFeeder& operator=(const RequestFeeder&) = delete;
 
-  // Starts the thread that reads all lines; blank ones are passed over. Call once.
-  void Start(LineReader reader);
+  // Starts the thread that reads all lines; blank ones are passed over. Call once. kIo: the system
+  // refused the thread.
+  Status Start(LineReader reader);
   // Submits one request, on the caller's thread, and closes the board's input.
   void SubmitOnly(Request request);
 

@@ -27,13 +27,14 @@ std::string Line(int salt) {
 // An engine, a board and a feeder that reads from a pipe; the test's thread writes and collects.
 class RequestFeederTest : public testing::Test {
  protected:
-  RequestFeederTest() : front_(MakeEngine()), feeder_({}, nullptr, front_, board_) {
+  RequestFeederTest()
+      : front_(EngineFront::Create(MakeEngine()).value()), feeder_({}, nullptr, *front_, board_) {
     int ends[2];
     VX_CHECK(pipe(ends) == 0);
     write_end_ = ends[1];
     auto reader = LineReader::Open("/dev/fd/" + std::to_string(ends[0]));
     close(ends[0]);
-    feeder_.Start(std::move(reader).value());
+    VX_CHECK(feeder_.Start(std::move(reader).value()).ok());
   }
   ~RequestFeederTest() override { CloseInput(); }
 
@@ -64,7 +65,7 @@ class RequestFeederTest : public testing::Test {
   }
 
   ResultBoard board_{/*keep_deltas=*/false};
-  EngineFront front_;
+  std::unique_ptr<EngineFront> front_;
   RequestFeeder feeder_;
   int write_end_ = -1;
 };

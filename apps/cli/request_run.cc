@@ -187,7 +187,9 @@ int RunRequests(RequestKind kind, const RequestRunFlags& flags) {
   feeding.keep_requests = !flags.receipts.empty();
   RequestFeeder feeder(feeding, session->tokenizer(), session->front(), board);
   if (reader) {
-    feeder.Start(std::move(*reader));
+    if (const Status started = feeder.Start(std::move(*reader)); !started.ok()) {
+      return Fail(started.error());
+    }
   } else {
     Request request;
     request.prompt = *flags.prompt;

@@ -80,7 +80,9 @@ std::unique_ptr<Session> Session::Open(const EngineFlags& flags, bool quiet,
   config.eos_token_ids = session->model_.eos_token_ids;
   auto engine = Engine::Create(std::move(config), session->model_.model, session->model_.tokenizer);
   if (!engine.ok()) return fail(engine.error(), ExitStatusOf(engine.error()));
-  session->front_ = std::make_unique<EngineFront>(std::move(engine).value());
+  auto front = EngineFront::Create(std::move(engine).value());
+  if (!front.ok()) return fail(front.error(), ExitStatusOf(front.error()));
+  session->front_ = std::move(front).value();
   if (!quiet) {
     const EngineConfig& resolved = session->front_->config();
     fmt::print(stderr, "{}: {} in {:.2f} s, {}, mode {}, {} threads, {:.0f} MiB of KV cache\n",

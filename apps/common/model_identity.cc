@@ -1,10 +1,9 @@
 #include "common/model_identity.h"
 
-#include <algorithm>
 #include <cstdlib>
-#include <thread>
 #include <utility>
 
+#include "base/threads.h"
 #include "checkpoint/model_id.h"
 #include "common/version.h"
 #include "numerics/profile.h"
@@ -29,9 +28,7 @@ std::string CacheFolder() {
 Result<ModelIdentity> IdentifyModel(const ModelSource& source, const EngineConfig& config) {
   VX_ASSIGN_OR_RETURN(
       ThreadPool pool,
-      ThreadPool::Create(config.num_threads > 0 ? config.num_threads
-                                                : static_cast<int>(std::max(
-                                                      1u, std::thread::hardware_concurrency()))));
+      ThreadPool::Create(config.num_threads > 0 ? config.num_threads : HardwareThreads()));
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, &pool));
   ModelIdentity identity;
   identity.engine_version = EngineVersion();

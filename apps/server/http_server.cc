@@ -33,6 +33,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/threads.h"
 #include "server/error_response.h"
 
 namespace vexact {
@@ -456,13 +457,16 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(HttpServerOptions options,
   VX_RETURN_IF_ERROR(OpenAcceptor(impl->shared->options, impl->acceptor));
   impl->port = impl->acceptor.local_endpoint().port();
   net::co_spawn(impl->acceptor.get_executor(), Accept(impl->acceptor, impl->shared), net::detached);
-  for (int32_t i = 0; i < impl->shared->options.num_threads; ++i) {
-    impl->threads.emplace_back([shared = impl->shared] {
-      pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/serving.py looks for it
-      shared->io.run();
-    });
+  std::unique_ptr<HttpServer> server(new HttpServer(std::move(impl)));
+  for (int32_t i = 0; i < server->impl_->shared->options.num_threads; ++i) {
+    VX_ASSIGN_OR_RETURN(
+        std::thread thread, StartThread("the server", [shared = server->impl_->shared] {
+          pthread_setname_np(pthread_self(), "vexact-io");  // tests/server/serving.py looks for it
+          shared->io.run();
+        }));
+    server->impl_->threads.push_back(std::move(thread));
   }
-  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+  return Result<std::unique_ptr<HttpServer>>(std::move(server));
 }
 
 HttpServer::~HttpServer() {

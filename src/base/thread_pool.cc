@@ -3,13 +3,13 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "base/float_environment.h"
+#include "base/threads.h"
 
 namespace vexact {
 namespace {
@@ -79,14 +79,14 @@ Result<ThreadPool> ThreadPool::Create(int num_threads) {
   VX_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
   auto workers = std::make_unique<Workers>();
   workers->threads.reserve(num_threads - 1);
-  try {
-    for (int i = 1; i < num_threads; ++i) {
-      workers->threads.emplace_back([w = workers.get()] { w->ThreadMain(); });
+  for (int i = 1; i < num_threads; ++i) {
+    Result<std::thread> thread = StartThread("a worker", [w = workers.get()] { w->ThreadMain(); });
+    if (!thread.ok()) {
+      return MakeError(ErrorCode::kIo,
+                       "threads: expected {} to run, the caller's included, found {}; {}",
+                       num_threads, workers->threads.size() + 1, thread.error().message);
     }
-  } catch (const std::system_error& error) {
-    return MakeError(ErrorCode::kIo,
-                     "threads: expected {} to run, the caller's included, found {}: {}",
-                     num_threads, workers->threads.size() + 1, error.code().message());
+    workers->threads.push_back(std::move(thread).value());
   }
   return ThreadPool(std::move(workers));
 }

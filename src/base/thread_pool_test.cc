@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/float_environment.h"
+#include "base/threads.h"
 #include "support/test_scale.h"
 
 namespace vexact {
@@ -85,10 +86,27 @@ TEST(ThreadPool, ComputesWithSubnormalsAndRestoresTheHostsFlushToZero) {
   std::exit(ThreadPool::Create(2).ok() ? 0 : 4);  // what the others took has been given back
 }
 
+// Ends the process: 0 if a thread is refused with a message of whose it was.
+[[noreturn]] void StartAThreadWithoutAddresses() {
+  const rlimit limit{0, 0};
+  if (setrlimit(RLIMIT_AS, &limit) != 0) std::exit(2);
+  const auto thread = StartThread("the engine", [] {});
+  if (thread.ok() || thread.error().code != ErrorCode::kIo) std::exit(3);
+  std::fprintf(stderr, "%s\n", thread.error().message.c_str());
+  std::exit(0);
+}
+
+TEST(StartThreadDeathTest, SaysWhoseThreadTheSystemRefused) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs addresses of its own";
+  EXPECT_EXIT(StartAThreadWithoutAddresses(), testing::ExitedWithCode(0),
+              "the engine: expected a thread to start, found: ");
+}
+
 TEST(ThreadPoolDeathTest, SaysHowManyThreadsTheSystemStarted) {
   if (kSanitized) GTEST_SKIP() << "a sanitizer's own addresses leave none to count";
   EXPECT_EXIT(MakePoolWithAddressesForAFewThreads(), testing::ExitedWithCode(0),
-              "threads: expected 64 to run, the caller's included, found [234]: ");
+              "threads: expected 64 to run, the caller's included, found [234]; a worker: expected "
+              "a thread to start, found: ");
 }
 
 }  // namespace

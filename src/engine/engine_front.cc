@@ -3,10 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/threads.h"
+
 namespace vexact {
 
-EngineFront::EngineFront(std::unique_ptr<Engine> engine)
-    : engine_(std::move(engine)), thread_([this] { ThreadMain(); }) {}
+Result<std::unique_ptr<EngineFront>> EngineFront::Create(std::unique_ptr<Engine> engine) {
+  std::unique_ptr<EngineFront> front(new EngineFront(std::move(engine)));
+  VX_ASSIGN_OR_RETURN(front->thread_,
+                      StartThread("the engine", [f = front.get()] { f->ThreadMain(); }));
+  return Result<std::unique_ptr<EngineFront>>(std::move(front));
+}
+
+EngineFront::EngineFront(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
 
 EngineFront::~EngineFront() {
   {
@@ -14,7 +22,7 @@ EngineFront::~EngineFront() {
     stopping_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 Result<RequestId> EngineFront::Submit(Request request, OutputCallback callback) {

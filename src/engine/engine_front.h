@@ -29,7 +29,8 @@ using OutputCallback = std::function<void(const Output&)>;
 // Drain, UpdateWeights, ResetPrefixCache and Stats must not be called from a callback.
 class EngineFront {
  public:
-  explicit EngineFront(std::unique_ptr<Engine> engine);
+  // kIo: the system refused the engine's thread.
+  static Result<std::unique_ptr<EngineFront>> Create(std::unique_ptr<Engine> engine);
   // Aborts what is left (its callbacks see kAbort), then joins the thread.
   ~EngineFront();
   EngineFront(const EngineFront&) = delete;
@@ -69,6 +70,7 @@ class EngineFront {
     int32_t num_unfinished = 0;
   };
 
+  explicit EngineFront(std::unique_ptr<Engine> engine);
   void ThreadMain();
   // Takes commands in order, up to a task that has to wait for an idle engine.
   std::vector<Command> TakeCommands();

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <optional>
 #include <system_error>
-#include <thread>
 
+#include "base/threads.h"
 #include "checkpoint/mapped_file.h"
 #include "kernels/self_check/self_check.h"
 #include "request/token_ids.h"
@@ -138,9 +138,9 @@ Result<std::shared_ptr<const Backend>> MakeBackend(std::string_view device, Mode
 }
 
 Status CheckDevice(const Backend& device) {
-  constexpr unsigned kMaxThreads = 16;  // more do not help calls this small
-  VX_ASSIGN_OR_RETURN(ThreadPool pool, ThreadPool::Create(static_cast<int>(std::clamp(
-                                           std::thread::hardware_concurrency(), 1u, kMaxThreads))));
+  constexpr int kMaxThreads = 16;  // more do not help calls this small
+  VX_ASSIGN_OR_RETURN(ThreadPool pool,
+                      ThreadPool::Create(std::min(HardwareThreads(), kMaxThreads)));
   VX_ASSIGN_OR_RETURN(const SelfCheckReport report,
                       RunSelfCheck(device, *MakeCpuBackend(), SelfCheckScope::kShort, pool));
   const Status status = report.status(fmt::format("device {}", device.Description()));
@@ -164,9 +164,7 @@ Result<LoadedModel> LoadModel(const ModelSource& source, std::shared_ptr<const B
                               const ModelLoadOptions& options) {
   std::optional<ThreadPool> pool;  // idle threads are not worth having where nothing is generated
   if (source.load_format == LoadFormat::kDummy) {
-    VX_ASSIGN_OR_RETURN(
-        pool,
-        ThreadPool::Create(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))));
+    VX_ASSIGN_OR_RETURN(pool, ThreadPool::Create(HardwareThreads()));
   }
   VX_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenCheckpoint(source, pool ? &*pool : nullptr));
   LoadedModel loaded;

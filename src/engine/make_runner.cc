@@ -1,9 +1,9 @@
 #include "engine/make_runner.h"
 
 #include <string_view>
-#include <thread>
 #include <utility>
 
+#include "base/threads.h"
 #include "engine/attention_choice.h"
 
 namespace vexact {
@@ -13,7 +13,7 @@ EngineLimits LimitsOf(const Model& model) {
   return {.model_max_len = model.max_positions(),
           .kv_bytes_per_token = model.KvBytesPerToken(),
           .sliding_window = model.config().sliding_window,
-          .num_cores = static_cast<int32_t>(std::thread::hardware_concurrency()),
+          .num_cores = HardwareThreads(),
           .is_gpu = !model.backend().UsesHostMemory(),
           .mode = model.backend().mode(),
           .attention_kernels = model.backend().attention_kernels(),

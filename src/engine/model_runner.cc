@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/stopwatch.h"
+#include "base/threads.h"
 #include "engine/largest_step.h"
 
 namespace vexact {
@@ -22,7 +23,8 @@ Result<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelRunnerOption
       std::unique_ptr<ModelRunner>(new ModelRunner(options, std::move(model), std::move(pool)));
   VX_RETURN_IF_ERROR(runner->Allocate());
   VX_RETURN_IF_ERROR(runner->PrepareLinears());
-  runner->thread_ = std::thread([r = runner.get()] { r->ThreadMain(); });
+  VX_ASSIGN_OR_RETURN(runner->thread_,
+                      StartThread("the model runner", [r = runner.get()] { r->ThreadMain(); }));
   return runner;
 }
 

@@ -190,31 +190,39 @@ TEST(ShapesDeathTest, AttentionRefusesQueriesAndAnswersOfAnotherShape) {
   ExpectRefused("the sequences' rows", run({.query_start = {0, 3}}));
 }
 
-TEST(ShapesDeathTest, HeadsAreAsWideAsTheirAngles) {
+TEST(ShapesDeathTest, HeadsAreAsWideAsTheirAnglesAndAllThatARowHolds) {
   std::vector<bf16> pool(2 * 16 * 32);
-  const std::vector<bf16> angles(8 * 8);
+  const std::vector<bf16> angles(8 * 16);
   const std::vector<int32_t> positions = {0};
   std::vector<uint8_t> row_faults(1);
-  ExpectRefused("head_dim == 2 \\* half", [&](const Backend& backend, Stream& stream) {
-    Matrix<bf16> qkv = Zeros(1, 3 * 32);
-    backend.NormRopeWrite(
-        {.qkv = qkv.view(),
-         .num_heads = 1,
-         .q_norm = nullptr,
-         .k_norm = nullptr,
-         .eps = 1e-6f,
-         .positions = positions.data(),
-         .table = {.max_positions = 8, .half = 8, .cos = angles.data(), .sin = angles.data()},
-         .slots = positions.data(),
-         .kv = {.pool = pool.data(),
-                .num_blocks = 1,
-                .block_size = 16,
-                .num_kv_heads = 1,
-                .head_dim = 32,
-                .block_stride = 2 * 16 * 32},
-         .row_faults = row_faults.data()},
-        stream);
-  });
+  const auto run = [&](int64_t half, int64_t cols) {
+    return [&, half, cols](const Backend& backend, Stream& stream) {
+      Matrix<bf16> qkv = Zeros(1, cols);
+      backend.NormRopeWrite(
+          {.qkv = qkv.view(),
+           .num_heads = 1,
+           .q_norm = nullptr,
+           .k_norm = nullptr,
+           .eps = 1e-6f,
+           .positions = positions.data(),
+           .table = {.max_positions = 8, .half = half, .cos = angles.data(), .sin = angles.data()},
+           .slots = positions.data(),
+           .kv = {.pool = pool.data(),
+                  .num_blocks = 1,
+                  .block_size = 16,
+                  .num_kv_heads = 1,
+                  .head_dim = 32,
+                  .block_stride = 2 * 16 * 32},
+           .row_faults = row_faults.data()},
+          stream);
+    };
+  };
+  for (const NamedBackend& b : CpuBackends()) {
+    TestStream test(1);
+    run(16, 3 * 32)(*b.backend, test.stream);  // fits
+  }
+  ExpectRefused("head_dim == 2 \\* half", run(8, 3 * 32));
+  ExpectRefused("q's, k's and v's columns", run(16, 2 * 32));
 }
 
 }  // namespace

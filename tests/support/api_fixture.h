@@ -125,8 +125,8 @@ class ApiFixture : public testing::Test {
     config.max_num_seqs = 8;
     config.kv_cache_memory_bytes = 1 << 20;
     config.eos_token_ids = model_.eos_token_ids;
-    front_ = std::make_unique<EngineFront>(
-        Engine::Create(config, model_.model, model_.tokenizer).value());
+    front_ =
+        EngineFront::Create(Engine::Create(config, model_.model, model_.tokenizer).value()).value();
     options_.calls.model_name = "tiny";
     options_.calls.tokenizer = model_.tokenizer.get();
     options_.limits.max_open_samples = 24;

@@ -20,6 +20,9 @@ struct EmbeddingArgs {
   const int32_t* newest = nullptr;  // [sampler slots]
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const EmbeddingArgs& args);
+
 void EmbeddingReference(const EmbeddingArgs& args, Stream& stream);
 void EmbeddingCpu(const EmbeddingArgs& args, Stream& stream);
 void EmbeddingSm90(const EmbeddingArgs& args, Stream& stream);

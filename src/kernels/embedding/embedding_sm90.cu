@@ -1,4 +1,3 @@
-#include "base/check.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/sm90/chunks.cuh"
 #include "kernels/sm90/overlapped_launch.cuh"
@@ -27,7 +26,7 @@ void Run(const EmbeddingArgs& args, const Stream& stream) {
 }  // namespace
 
 void EmbeddingSm90(const EmbeddingArgs& args, Stream& stream) {
-  VX_CHECK(args.table.cols == args.y.cols, "y.cols == hidden");
+  CheckShapes(args);
   const bool wide =
       args.y.cols % sm90::kWideChunk == 0 && sm90::IsWide(args.table) && sm90::IsWide(args.y);
   wide ? Run<uint4>(args, stream) : Run<uint16_t>(args, stream);

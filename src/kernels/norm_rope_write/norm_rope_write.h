@@ -30,6 +30,9 @@ struct NormRopeWriteArgs {
   uint8_t* row_faults;  // [tokens]
 };
 
+// What every backend requires; ends the program where shapes do not fit.
+void CheckShapes(const NormRopeWriteArgs& args);
+
 // The steps that the operator is made of, in their order. The Hopper backend has them in one kernel
 // and takes what its attention takes: head_dim 16, 32, 64 or 128; qkv's rows, the pool, its blocks,
 // the table and the norms start at multiples of 16 bytes.

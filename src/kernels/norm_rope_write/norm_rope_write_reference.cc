@@ -3,12 +3,17 @@
 
 namespace vexact {
 
+void CheckShapes(const NormRopeWriteArgs& args) {
+  VX_CHECK(args.qkv.cols == (args.num_heads + 2 * args.kv.num_kv_heads) * args.kv.head_dim,
+           "qkv: q's, k's and v's columns");
+  VX_CHECK(args.kv.head_dim == 2 * args.table.half, "head_dim == 2 * half");
+}
+
 NormRopeWriteSteps StepsOf(const NormRopeWriteArgs& args) {
+  CheckShapes(args);
   const int64_t head_dim = args.kv.head_dim;
   const int64_t q_cols = args.num_heads * head_dim;
   const int64_t kv_cols = args.kv.num_kv_heads * head_dim;
-  VX_CHECK(args.qkv.cols == q_cols + 2 * kv_cols, "qkv: q's, k's and v's columns");
-  VX_CHECK(head_dim == 2 * args.table.half, "head_dim == 2 * half");
   const Rows<bf16> q = args.qkv.Columns(0, q_cols);
   const Rows<bf16> k = args.qkv.Columns(q_cols, q_cols + kv_cols);
   const Rows<bf16> v = args.qkv.Columns(q_cols + kv_cols, q_cols + 2 * kv_cols);

@@ -146,9 +146,7 @@ void Run(const NormRopeWriteArgs& args, const Stream& stream) {
 
 void NormRopeWriteSm90(const NormRopeWriteArgs& args, Stream& stream) {
   const PagedKv& kv = args.kv;
-  VX_CHECK(args.qkv.cols == (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim,
-           "qkv: q's, k's and v's columns");
-  VX_CHECK(kv.head_dim == 2 * args.table.half, "head_dim == 2 * half");
+  CheckShapes(args);
   VX_CHECK(sm90::IsWide(args.qkv) && sm90::IsWide(kv.pool) && kv.block_stride % kChunk == 0 &&
                sm90::IsWide(args.table.cos) && sm90::IsWide(args.table.sin) &&
                sm90::IsWide(args.q_norm) && sm90::IsWide(args.k_norm),
