@@ -444,6 +444,22 @@ TEST(Sampling, PenaltiesCountWhatTheyReadAndNothingElse) {
   }
 }
 
+TEST(Sampling, PenaltiesAreSubtractedOneAfterTheOther) {
+  constexpr float kLarge = 0x1p20f;  // added to it first, the presence would be rounded
+  OwnedRow owned;
+  owned.output = {0, 1, 1};
+  owned.row.frequency = kLarge;
+  owned.row.presence = 0.1875f;
+  owned.row.draws = false;
+  owned.row.greedy = true;
+  owned.row.keeps_processed = true;
+  for (const SampleImplementation& implementation : SampleImplementations()) {
+    EXPECT_EQ(Sample(implementation, {kLarge, 2 * kLarge, 0.0f}, 3, {owned.View()}).logits,
+              (std::vector<float>{-0.1875f, -0.1875f, 0.0f}))
+        << implementation.name;
+  }
+}
+
 TEST(Sampling, BadWordsLookAtTheOutputsEndAlone) {
   const std::vector<float> z(6, 0.0f);
   OwnedRow owned;
