@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstdio>
 #include <limits>
+#include <span>
 
 #include "kernels/linear/linear_prepare_sm90.h"
 #include "kernels/linear/linear_proof_sm90.h"
@@ -39,22 +40,30 @@ struct Layer {
   LinearProblem problem;
   int64_t most_rows;
 };
+constexpr int64_t kMostLogits = 256;  // rows of lm_head
 constexpr Layer kLayers[] = {
-    {"qkv", {4096, 2048, false, false}, 2048},      {"o", {2048, 2048, false, false}, 2048},
-    {"gate_up", {12288, 2048, false, false}, 2048}, {"down", {2048, 6144, false, false}, 2048},
-    {"lm_head", {151936, 2048, false, true}, 256},
+    {"qkv", {4096, 2048, false, false}, 2048},
+    {"o", {2048, 2048, false, false}, 2048},
+    {"gate_up", {12288, 2048, false, false}, 2048},
+    {"down", {2048, 6144, false, false}, 2048},
+    {"lm_head", {151936, 2048, false, true}, kMostLogits},
 };
 constexpr Layer kSmolLm2Layers[] = {
     {"smollm2 qkv", {960, 576, false, false}, 2048},
     {"smollm2 o", {576, 576, false, false}, 2048},
     {"smollm2 gate_up", {3072, 576, false, false}, 2048},
     {"smollm2 down", {576, 1536, false, false}, 2048},
-    {"smollm2 lm_head", {49152, 576, false, true}, 256},
+    {"smollm2 lm_head", {49152, 576, false, true}, kMostLogits},
 };
 constexpr uint64_t kLeastWords = 1000000000;                         // to be compared
 constexpr int64_t kRows[] = {1, 8, 16, 32, 64, 96, 128, 256, 2048};  // that are timed
 constexpr int64_t kMostRows = 2048;
 constexpr int kDecoderLayers = 28;  // of the model; lm_head is there once
+
+// Of kRows, those up to `most`.
+std::span<const int64_t> RowsUpTo(int64_t most) {
+  return {std::begin(kRows), std::upper_bound(std::begin(kRows), std::end(kRows), most)};
+}
 
 double FloorMicroseconds(const LinearProblem& problem, int64_t rows) {
   const double words = static_cast<double>(problem.out_features) * problem.in_features;
@@ -139,7 +148,6 @@ class Model {
  public:
   static constexpr int64_t kMostIn = 6144;
   static constexpr int64_t kMostOut = 151936;  // lm_head's
-  static constexpr int64_t kMostLogits = 256;  // rows of its
 
   static Result<std::unique_ptr<Model>> Create() {
     std::unique_ptr<Model> model(new Model);
@@ -216,20 +224,22 @@ double FloorMilliseconds(int64_t rows) {
 
 // What Prepare chooses, with the library and without.
 Status BenchModel(const std::string& cublaslt) {
-  std::vector<LinearProblem> problems;
-  for (const Layer& layer : kLayers) problems.push_back(layer.problem);
   VX_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::Create());
   for (const std::string& path : {cublaslt, std::string("/none")}) {
+    // Without the library more rows would be seconds of the chain kernel.
+    const int64_t most_rows = path == cublaslt ? kMostRows : kLinearFewRows;
     VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear,
                         LinearSm90::Create(0, Mode::kInvariant, path));
-    VX_RETURN_IF_ERROR(linear->Prepare(problems, kRows));
+    for (const Layer& layer : kLayers) {
+      VX_RETURN_IF_ERROR(
+          linear->Prepare({&layer.problem, 1}, RowsUpTo(std::min(most_rows, layer.most_rows))));
+    }
     fmt::print("{}\n", linear->library());
     for (const LinearChoice& choice : linear->Choices()) {
       fmt::print("  [{}, {}] at {} rows: {}, {:.2f} us\n", choice.problem.out_features,
                  choice.problem.in_features, choice.rows, choice.schedule, choice.microseconds);
     }
-    for (const int64_t rows : kRows) {
-      if (path != cublaslt && rows > kLinearFewRows) break;  // the chain kernel's: seconds
+    for (const int64_t rows : RowsUpTo(most_rows)) {
       VX_ASSIGN_OR_RETURN(const double milliseconds, model->Time(*linear, rows));
       fmt::print("113 linears {:5} rows {:8.3f} ms  floor {:8.3f}\n", rows, milliseconds,
                  FloorMilliseconds(rows));
@@ -303,8 +313,7 @@ Status Bench(const std::string& cublaslt) {
   for (const Layer& layer : kLayers) {
     VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearProver> prover,
                         LinearProver::Create(layer.problem, layer.most_rows));
-    for (const int64_t rows : kRows) {
-      if (rows > layer.most_rows) break;
+    for (const int64_t rows : RowsUpTo(layer.most_rows)) {
       VX_RETURN_IF_ERROR(BenchOne(opened, layer, rows, *prover));
     }
   }
