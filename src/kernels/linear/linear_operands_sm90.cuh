@@ -40,6 +40,11 @@ __device__ __forceinline__ float WithBias(const LinearOperands& args, float sum,
   return args.bias == nullptr ? sum : __fadd_rn(sum, FloatFromBf16(args.bias[o]));
 }
 
+// 0 if there is none.
+__device__ __forceinline__ float BiasOf(const LinearOperands& args, int64_t o) {
+  return args.bias == nullptr || o >= args.w.rows ? 0 : FloatFromBf16(args.bias[o]);
+}
+
 __device__ __forceinline__ void StoreOne(const LinearOperands& args, int64_t t, int64_t o,
                                          float sum) {
   if (t >= args.x.rows || o >= args.w.rows) return;
@@ -48,6 +53,20 @@ __device__ __forceinline__ void StoreOne(const LinearOperands& args, int64_t t, 
     args.y_fp32[t][o] = sum;
   } else {
     args.y[t][o] = Bf16FromFloat(sum);
+  }
+}
+
+// Outputs o and o + 1 of token t as a word, as far as they exist; o is even, y has data.
+__device__ __forceinline__ void StoreWord(const LinearOperands& args, int64_t t, int64_t o,
+                                          uint32_t word) {
+  if (t >= args.x.rows || o >= args.w.rows) return;
+  bf16* y = args.y[t] + o;
+  const bool has_second = o + 1 < args.w.rows;
+  if (args.y_in_pairs && has_second) {
+    *reinterpret_cast<uint32_t*>(y) = word;
+  } else {
+    y[0] = bf16{static_cast<uint16_t>(word)};
+    if (has_second) y[1] = bf16{static_cast<uint16_t>(word >> 16)};
   }
 }
 
@@ -68,13 +87,7 @@ __device__ __forceinline__ void StorePair(const LinearOperands& args, int64_t t,
       if (has_second) y[1] = second;
     }
   } else {
-    bf16* y = args.y[t] + o;
-    if (args.y_in_pairs && has_second) {
-      *reinterpret_cast<uint32_t*>(y) = PackBf16(first, second);
-    } else {
-      y[0] = Bf16FromFloat(first);
-      if (has_second) y[1] = Bf16FromFloat(second);
-    }
+    StoreWord(args, t, o, PackBf16(first, second));
   }
 }
 

@@ -77,6 +77,30 @@ void AddFreeAlgorithms(const std::shared_ptr<const CublasLtMatmul>& matmul,
   }
 }
 
+// The tiles that leave little idle: of those as high, which cover the tokens in as many blocks, the
+// narrowest. In more than a few blocks of tokens x and weights are read too often, and beyond what
+// runs at once a library's larger tiles are faster.
+void AddTiles(const CublasLtShape& shape, std::vector<LinearSchedule>* candidates) {
+  constexpr int64_t kMostTokenBlocks = 4;
+  constexpr int64_t kMostBlocks = 2 * 132;  // if there is more than one block of tokens
+  if (shape.problem.in_features % kLinearTilesDepth != 0) return;
+  const LinearTile* before = nullptr;
+  for (const LinearTile& tile : LinearTilesSm90()) {
+    const auto token_blocks = [&shape](const LinearTile& t) {
+      return (shape.rows + t.tokens - 1) / t.tokens;
+    };
+    const bool is_wider = before != nullptr && before->outs == tile.outs &&
+                          token_blocks(*before) == token_blocks(tile);
+    before = &tile;
+    const int64_t blocks =
+        token_blocks(tile) * ((shape.problem.out_features + tile.outs - 1) / tile.outs);
+    if (is_wider || token_blocks(tile) > kMostTokenBlocks) continue;
+    if (token_blocks(tile) > 1 && blocks > kMostBlocks) continue;
+    candidates->push_back(
+        {fmt::format("tiles {}x{}", tile.outs, tile.tokens), tile.kernel, nullptr, {}, false});
+  }
+}
+
 }  // namespace
 
 bool RunLinearSchedule(const LinearSchedule& schedule, const LinearArgs& args,
@@ -109,9 +133,7 @@ Result<std::vector<LinearSchedule>> LinearCandidates(const CublasLt* library,
     }
     if (mode == Mode::kVariant) AddFreeAlgorithms(matmul, &candidates);
   }
-  if (shape.rows <= kLinearFewRows && shape.problem.in_features % kLinearFewRowsDepth == 0) {
-    candidates.push_back({"few rows", LinearFewRowsSm90, nullptr, {}, false});
-  }
+  AddTiles(shape, &candidates);
   candidates.push_back({"chain", LinearChainSm90, nullptr, {}, false});
   return candidates;
 }

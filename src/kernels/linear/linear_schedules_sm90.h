@@ -3,6 +3,8 @@
 #ifndef VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
 #define VEXACT_KERNELS_LINEAR_LINEAR_SCHEDULES_SM90_H_
 
+#include <span>
+
 #include "kernels/linear/linear.h"
 
 namespace vexact {
@@ -11,11 +13,15 @@ namespace vexact {
 // itself compared with the CPU's reference (linear_test.cc).
 void LinearChainSm90(const LinearArgs& args, Stream& stream);
 
-// At most kLinearFewRows rows of x at the speed of reading the weights, in_features a multiple of
-// kLinearFewRowsDepth. Other calls, and an x without 16-byte rows, go to the chain kernel.
-inline constexpr int kLinearFewRows = 64;
-inline constexpr int kLinearFewRowsDepth = 64;
-void LinearFewRowsSm90(const LinearArgs& args, Stream& stream);
+// A block's part of the output. `kernel` takes any number of rows, in_features a multiple of
+// kLinearTilesDepth; other calls, and an x without 16-byte rows, go to the chain kernel.
+struct LinearTile {
+  int outs;
+  int tokens;
+  void (*kernel)(const LinearArgs& args, Stream& stream);
+};
+inline constexpr int kLinearTilesDepth = 64;
+std::span<const LinearTile> LinearTilesSm90();  // by outs, then tokens
 
 // Wrong on purpose (LinearFaults): in steps of 8, which round twice as often.
 void LinearStepsOf8Sm90(const LinearArgs& args, Stream& stream);

@@ -27,7 +27,6 @@
 
 #include "kernels/linear/linear_prepare_sm90.h"
 #include "kernels/linear/linear_proof_sm90.h"
-#include "kernels/linear/linear_schedules_sm90.h"
 #include "kernels/linear/linear_sm90.h"
 #include "kernels/self_check/digests.h"
 #include "tensor/cuda.h"
@@ -227,7 +226,7 @@ Status BenchModel(const std::string& cublaslt) {
   VX_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::Create());
   for (const std::string& path : {cublaslt, std::string("/none")}) {
     // Without the library more rows would be seconds of the chain kernel.
-    const int64_t most_rows = path == cublaslt ? kMostRows : kLinearFewRows;
+    const int64_t most_rows = path == cublaslt ? kMostRows : 256;
     VX_ASSIGN_OR_RETURN(const std::unique_ptr<LinearSm90> linear,
                         LinearSm90::Create(0, Mode::kInvariant, path));
     for (const Layer& layer : kLayers) {

@@ -80,16 +80,17 @@ TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
 
 // Prepare proves each of ours (its error would name one that is wrong): a last block of 8 outputs,
 // a block and two blocks an SM; K of half a stage, of a stage and a half, of fewer stages than the
-// ring has, and of more.
-TEST_F(LinearSm90Test, TheKernelForFewRowsHasTheChainsBitsAtItsEdges) {
+// ring has, and of more; one to four blocks of tokens, the last of them full or not.
+TEST_F(LinearSm90Test, TilesHaveTheChainsBitsAtTheirEdges) {
   constexpr LinearProblem kEdges[] = {{1032, 64, true, false},     {72, 192, false, true},
                                       {8192, 1600, false, true},   {8200, 576, true, false},
                                       {40008, 2048, false, false}, {2056, 6144, true, true}};
-  constexpr int64_t kFewRows[] = {1, 7, 8, 9, 16, 17, 24, 31, 32, 48, 49, 64};
+  constexpr int64_t kEdgeRows[] = {1,  7,  8,  9,  16,  17,  24,  31,  32,  48,  49,
+                                   64, 65, 95, 97, 128, 129, 193, 256, 257, 385, 512};
   const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
-  const Status prepared = linear->Prepare(kEdges, kFewRows);
+  const Status prepared = linear->Prepare(kEdges, kEdgeRows);
   EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-  EXPECT_EQ(linear->Choices().size(), 72);
+  EXPECT_EQ(linear->Choices().size(), std::size(kEdges) * std::size(kEdgeRows));
 }
 
 TEST_F(LinearSm90Test, OddShapesAreOurs) {

@@ -46,6 +46,13 @@ __device__ __forceinline__ void StoreMatrices(uint32_t shared_address, const uin
       : "memory");
 }
 
+// An 8 x 8 matrix of 16-bit elements, two of a row in each lane's word, turned over its diagonal.
+__device__ __forceinline__ uint32_t TransposeMatrix(uint32_t word) {
+  uint32_t turned;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(word));
+  return turned;
+}
+
 // An address in the shared window, as PTX instructions take it.
 __device__ __forceinline__ uint32_t SharedAddress(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
