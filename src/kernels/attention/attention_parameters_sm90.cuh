@@ -11,6 +11,7 @@
 #include "kernels/attention/attention_plan_sm90.h"
 #include "kernels/attention/attention_tile_sm90.cuh"
 #include "kernels/sm90/async_copy.cuh"
+#include "kernels/sm90/chunks.cuh"
 #include "numerics/constants.h"
 
 namespace vexact::sm90 {
@@ -111,13 +112,6 @@ __device__ __forceinline__ int64_t PackedRowOffset(const AttentionParameters& p,
   const int32_t token = TokenOfRow(p, r);
   const int32_t head = kv_head * p.group + r - token * p.group;
   return (s.first_row + token) * stride + head * head_dim;
-}
-
-// Rows that can be read and written 16 bytes at a time.
-template <typename T>
-__device__ __forceinline__ bool HaveAlignedRows(const Rows<T>& rows) {
-  return (reinterpret_cast<uintptr_t>(rows.data) | static_cast<uintptr_t>(rows.stride * 2)) % 16 ==
-         0;
 }
 
 __device__ __forceinline__ uint32_t LoadPair(const bf16* x, bool words) {

@@ -225,7 +225,7 @@ class PrefillConsumer {
 
   // y of the warp's rows, by way of its parked O: written as whole rows, not 16 bytes of each.
   __device__ __forceinline__ void Store(const StepSequence& s, const WarpRows& rows) {
-    if (!HaveAlignedRows(p_.y)) return StoreAnswers<kHeadDim>(p_, s, rows, state_.o, fold_);
+    if (!IsWide(p_.y)) return StoreAnswers<kHeadDim>(p_, s, rows, state_.o, fold_);
     constexpr int kPieces = kHeadDim / 8;     // of a row, 16 bytes each
     constexpr int kAtOnce = kWarp / kPieces;  // rows
     const float reciprocals[2] = {__frcp_rn(fold_[0].l), __frcp_rn(fold_[1].l)};

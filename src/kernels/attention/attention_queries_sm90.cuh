@@ -64,7 +64,7 @@ class QueryCopier {
   // Rows that are not there become zeros. A lane finds the place of a row, for all lanes: found by
   // each lane for each of its pieces they took 1 us more of a launch.
   __device__ __forceinline__ void Copy(const PrefillWork& work, int32_t row0) {
-    const bool aligned = HaveAlignedRows(p_.q);
+    const bool aligned = IsWide(p_.q);
     WaitBarrier(empty_, round_ ^ 1);
 #pragma unroll 1
     for (int half = 0; half < kGroupRows; half += kWarp) {

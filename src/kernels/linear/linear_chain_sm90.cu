@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 2)
 template <typename Tile>
 void LaunchChain(const sm90::LinearOperands& args, const Stream& stream) {
   const auto kernel =
-      sm90::HasAlignedRows(args.x) ? LinearChainKernel<Tile, true> : LinearChainKernel<Tile, false>;
+      sm90::IsWide(args.x) ? LinearChainKernel<Tile, true> : LinearChainKernel<Tile, false>;
   const int64_t token_tiles = (args.x.rows + Tile::kTokens - 1) / Tile::kTokens;
   const int64_t out_tiles = (args.w.rows + Tile::kOuts - 1) / Tile::kOuts;
   sm90::AllowSharedBytes(kernel, Tile::kSharedBytes);

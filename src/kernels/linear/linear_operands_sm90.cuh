@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "kernels/linear/linear.h"
 #include "kernels/sm90/arithmetic.cuh"
+#include "kernels/sm90/chunks.cuh"
 
 namespace vexact::sm90 {
 
@@ -21,15 +22,10 @@ inline bool IsAligned(const void* pointer, size_t bytes) {
   return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
 }
 
-// The rows of x can be copied 16 bytes at a time.
-inline bool HasAlignedRows(Rows<const bf16> x) {
-  return IsAligned(x.data, 16) && x.stride % 8 == 0;
-}
-
 inline LinearOperands MakeLinearOperands(const LinearArgs& args) {
   CheckShapes(args);
   const LinearWeight& weight = *args.weight;
-  VX_CHECK(HasAlignedRows(weight.rows), "a weight of this backend: rows of 16-byte words");
+  VX_CHECK(IsWide(weight.rows), "a weight of this backend: rows of 16-byte words");
   const bool to_fp32 = args.y_fp32.data != nullptr;
   const bool pairs = to_fp32 ? IsAligned(args.y_fp32.data, 8) && args.y_fp32.stride % 2 == 0
                              : IsAligned(args.y.data, 4) && args.y.stride % 2 == 0;

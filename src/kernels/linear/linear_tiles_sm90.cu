@@ -218,7 +218,7 @@ void Run(const LinearArgs& args, Stream& stream) {
   constexpr unsigned kFewBlocks = 128;
   constexpr int kHalf = 112 * 1024 / static_cast<int>(sizeof(typename TileOfThis::Stage));
   constexpr int kWhole = 224 * 1024 / static_cast<int>(sizeof(typename TileOfThis::Stage));
-  if (args.x.cols % kColumns != 0 || !sm90::HasAlignedRows(args.x)) {
+  if (args.x.cols % kColumns != 0 || !sm90::IsWide(args.x)) {
     return LinearChainSm90(args, stream);
   }
   const sm90::LinearOperands operands = sm90::MakeLinearOperands(args);

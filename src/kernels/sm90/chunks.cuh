@@ -18,11 +18,11 @@ inline constexpr int64_t kMaxGridRows = 65535;
 
 // Whether every row of x, or the array, can be read in 16-byte words.
 template <typename T>
-bool IsWide(const T* data) {
+__host__ __device__ bool IsWide(const T* data) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0;
 }
 template <typename T>
-bool IsWide(const Rows<T>& x) {
+__host__ __device__ bool IsWide(const Rows<T>& x) {
   return IsWide(x.data) && x.stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
 }
 
