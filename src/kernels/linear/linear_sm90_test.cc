@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 
 #include "kernels/backend.h"
+#include "support/test_scale.h"
 
 namespace vexact {
 namespace {
@@ -82,15 +84,17 @@ TEST_F(LinearSm90Test, WithoutTheLibraryEveryScheduleIsOurs) {
 // a block and two blocks an SM; K of half a stage, of a stage and a half, of fewer stages than the
 // ring has, and of more; one to four blocks of tokens, the last of them full or not.
 TEST_F(LinearSm90Test, TilesHaveTheChainsBitsAtTheirEdges) {
-  constexpr LinearProblem kEdges[] = {{1032, 64, true, false},     {72, 192, false, true},
-                                      {8192, 1600, false, true},   {8200, 576, true, false},
+  constexpr LinearProblem kEdges[] = {{8200, 576, true, false},    {72, 192, false, true},
+                                      {1032, 64, true, false},     {8192, 1600, false, true},
                                       {40008, 2048, false, false}, {2056, 6144, true, true}};
-  constexpr int64_t kEdgeRows[] = {1,  7,  8,  9,  16,  17,  24,  31,  32,  48,  49,
-                                   64, 65, 95, 97, 128, 129, 193, 256, 257, 385, 512};
+  constexpr int64_t kEdgeRows[] = {9,  129, 1,  7,  8,  16,  17,  24,  31,  32,  48,
+                                   49, 64,  65, 95, 97, 128, 193, 256, 257, 385, 512};
+  const std::span edges(kEdges, ScaledCases(std::size(kEdges), 2));
+  const std::span rows(kEdgeRows, ScaledCases(std::size(kEdgeRows), 2));
   const auto linear = LinearSm90::Create(0, Mode::kInvariant, "/nowhere/libcublasLt.so").value();
-  const Status prepared = linear->Prepare(kEdges, kEdgeRows);
+  const Status prepared = linear->Prepare(edges, rows);
   EXPECT_TRUE(prepared.ok()) << prepared.error().message;
-  EXPECT_EQ(linear->Choices().size(), std::size(kEdges) * std::size(kEdgeRows));
+  EXPECT_EQ(linear->Choices().size(), edges.size() * rows.size());
 }
 
 TEST_F(LinearSm90Test, OddShapesAreOurs) {
