@@ -170,18 +170,7 @@ __device__ __forceinline__ void WgmmaStep(float (&d)[12][4], uint64_t a, uint64_
       : "l"(a), "l"(b));
 }
 __device__ __forceinline__ void WgmmaStep(float (&d)[16][4], uint64_t a, uint64_t b) {
-  asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
-      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-      "}, %64, %65, 1, 1, 1, 0, 0;"
-      : VX_FRAGMENT(0), VX_FRAGMENT(1), VX_FRAGMENT(2), VX_FRAGMENT(3), VX_FRAGMENT(4),
-        VX_FRAGMENT(5), VX_FRAGMENT(6), VX_FRAGMENT(7), VX_FRAGMENT(8), VX_FRAGMENT(9),
-        VX_FRAGMENT(10), VX_FRAGMENT(11), VX_FRAGMENT(12), VX_FRAGMENT(13), VX_FRAGMENT(14),
-        VX_FRAGMENT(15)
-      : "l"(a), "l"(b));
+  WgmmaStep(d, a, b, true);
 }
 
 // D = A B (+ D) with A in registers, a fragment as in mma.cuh; the rows of B in memory are the K
