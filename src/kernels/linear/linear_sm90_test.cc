@@ -6,16 +6,46 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/linear/linear_prepare_sm90.h"
 #include "support/test_scale.h"
 
 namespace vexact {
 namespace {
 
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+
+std::vector<std::string> OurCandidates(const LinearProblem& problem, int64_t rows) {
+  std::vector<std::string> names;
+  const std::vector<LinearSchedule> candidates =
+      LinearCandidates(/*library=*/nullptr, {problem, rows}, Mode::kInvariant, {}).value();
+  for (const LinearSchedule& schedule : candidates) {
+    names.push_back(schedule.name);
+  }
+  return names;
+}
+
+// Needs no GPU: of tiles as high that cover the tokens in as many blocks the narrowest, in at most
+// four blocks of tokens, and with several of them no more blocks than run at once.
+TEST(LinearCandidates, AreTheTilesThatLeaveLittleIdle) {
+  constexpr LinearProblem kQkv = {4096, 2048, false, false};
+  constexpr LinearProblem kGateUp = {12288, 2048, false, false};
+  EXPECT_THAT(OurCandidates(kQkv, 9),
+              ElementsAre("tiles 64x8", "tiles 64x16", "tiles 128x32", "tiles 192x128", "chain"));
+  EXPECT_THAT(OurCandidates(kQkv, 40),
+              ElementsAre("tiles 64x16", "tiles 64x24", "tiles 64x48", "tiles 128x32",
+                          "tiles 128x64", "tiles 192x128", "chain"));
+  EXPECT_THAT(OurCandidates(kGateUp, 9), Not(Contains("tiles 64x8")));
+  EXPECT_THAT(OurCandidates(kGateUp, 256), ElementsAre("tiles 128x128", "tiles 192x128", "chain"));
+  EXPECT_THAT(OurCandidates(kQkv, 513), ElementsAre("chain"));
+  EXPECT_THAT(OurCandidates({4096, 96, false, false}, 9), ElementsAre("chain"));
+}
 
 class LinearSm90Test : public testing::Test {
  protected:
