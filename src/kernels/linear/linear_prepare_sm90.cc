@@ -82,7 +82,7 @@ void AddFreeAlgorithms(const std::shared_ptr<const CublasLtMatmul>& matmul,
 // runs at once a library's larger tiles are faster.
 void AddTiles(const CublasLtShape& shape, std::vector<LinearSchedule>* candidates) {
   constexpr int64_t kMostTokenBlocks = 4;
-  constexpr int64_t kMostBlocks = 2 * 132;  // if there is more than one block of tokens
+  constexpr int64_t kMostBlocks = 2 * 132;  // two an SM; if there is more than one of tokens
   if (shape.problem.in_features % kLinearTilesDepth != 0) return;
   const LinearTile* before = nullptr;
   for (const LinearTile& tile : LinearTilesSm90()) {

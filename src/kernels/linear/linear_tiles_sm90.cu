@@ -4,7 +4,6 @@
 // outputs each multiply them with wgmma, weights on its 64-row side and tokens on the other, so
 // that few tokens leave little of it idle. The first boxes of weights are on their way before the
 // kernel ahead has finished: that is what a library's kernel does not do (docs/performance.md).
-#include <algorithm>
 #include <array>
 
 #include "kernels/linear/linear_operands_sm90.cuh"
@@ -19,7 +18,8 @@
 namespace vexact {
 namespace {
 
-constexpr int kGroupOuts = 64;               // of a warpgroup
+constexpr int kGroupThreads = 128;           // a warpgroup
+constexpr int kGroupOuts = 64;               // its outputs
 constexpr int kColumns = kLinearTilesDepth;  // of a swizzled row
 constexpr int kRowBytes = kColumns * 2;
 constexpr int kGroupStride = 8 * kRowBytes;  // bytes between groups of 8 rows (WgmmaOperand)
@@ -30,7 +30,7 @@ struct Tile {
   static constexpr int kOuts = kOutsOfTile;
   static constexpr int kTokens = kTokensOfTile;
   static constexpr int kGroups = kOuts / kGroupOuts;
-  static constexpr int kConsumers = kGroups * 128;
+  static constexpr int kConsumers = kGroups * kGroupThreads;
   static constexpr int kThreads = kConsumers + 32;  // the producer's warp behind
   // Of a stage, kColumns each: small stages would be too many arrivals.
   static constexpr int kParts = kOuts + kTokens <= 128 ? 2 : 1;
@@ -177,11 +177,11 @@ __global__ void __launch_bounds__(Tile::kThreads)
   }
   __syncthreads();
   sm90::AllowLater();
-  if (threadIdx.x < 128) {
+  if (threadIdx.x < kGroupThreads) {
     Consume<0>(p, ring);
-  } else if (Tile::kGroups > 1 && threadIdx.x < 256) {
+  } else if (Tile::kGroups > 1 && threadIdx.x < 2 * kGroupThreads) {
     Consume<1>(p, ring);
-  } else if (Tile::kGroups > 2 && threadIdx.x < 384) {
+  } else if (Tile::kGroups > 2 && threadIdx.x < 3 * kGroupThreads) {
     Consume<2>(p, ring);
   } else if (threadIdx.x == Tile::kConsumers) {
     Produce(p, ring);
